@@ -1,0 +1,75 @@
+"""Bijectors: shape-free plans, and the modules they are bound to."""
+
+from .affine import Affine as Affine
+from .affine import Scale as Scale
+from .affine import Shift as Shift
+from .affine_fixed import AffineFixed as AffineFixed
+from .affine_fixed import Standardize as Standardize
+from .autoregressive import Autoregressive as Autoregressive
+from .autoregressive import AutoregressiveFamily as AutoregressiveFamily
+from .autoregressive import BoundAutoregressive as BoundAutoregressive
+from .base import Bijector as Bijector
+from .bound import BoundBijector as BoundBijector
+from .compose import BoundCompose as BoundCompose
+from .compose import Compose as Compose
+from .coupling import BoundCoupling as BoundCoupling
+from .coupling import Coupling as Coupling
+from .coupling import CouplingFamily as CouplingFamily
+from .elementwise import BoundElementwise as BoundElementwise
+from .elementwise import Elementwise as Elementwise
+from .fixed import ELU as ELU
+from .fixed import Exp as Exp
+from .fixed import LeakyReLU as LeakyReLU
+from .fixed import Power as Power
+from .fixed import Sigmoid as Sigmoid
+from .fixed import Softplus as Softplus
+from .fixed import Tanh as Tanh
+from .invert import BoundInvert as BoundInvert
+from .invert import Invert as Invert
+from .named import AdditiveCoupling as AdditiveCoupling
+from .named import AffineAutoregressive as AffineAutoregressive
+from .named import AffineCoupling as AffineCoupling
+from .named import SplineAutoregressive as SplineAutoregressive
+from .named import SplineCoupling as SplineCoupling
+from .permute import Permute as Permute
+from .permute import Reverse as Reverse
+from .spline import Spline as Spline
+from .view import TransformView as TransformView
+
+__all__ = [
+    "ELU",
+    "AdditiveCoupling",
+    "Affine",
+    "AffineAutoregressive",
+    "AffineCoupling",
+    "AffineFixed",
+    "Autoregressive",
+    "AutoregressiveFamily",
+    "Bijector",
+    "BoundAutoregressive",
+    "BoundBijector",
+    "BoundCompose",
+    "BoundCoupling",
+    "BoundElementwise",
+    "BoundInvert",
+    "Compose",
+    "Coupling",
+    "CouplingFamily",
+    "Elementwise",
+    "Exp",
+    "Invert",
+    "LeakyReLU",
+    "Permute",
+    "Power",
+    "Reverse",
+    "Scale",
+    "Shift",
+    "Sigmoid",
+    "Softplus",
+    "Spline",
+    "SplineAutoregressive",
+    "SplineCoupling",
+    "Standardize",
+    "Tanh",
+    "TransformView",
+]

@@ -1,0 +1,174 @@
+"""The family in which the parameters of a coordinate come from the coordinates before it."""
+
+from __future__ import annotations
+
+import abc
+from dataclasses import KW_ONLY, dataclass
+from typing import final
+
+import torch
+from torch.distributions.constraints import Constraint
+
+from .. import domains, options
+from ..errors import OptionError
+from ..parameters import MADE, AutoregressiveParameters, BoundAutoregressiveParameters, Parameters, Tensor
+from ..specification import register
+from ..types import Direction, TensorPair
+from .axis import Axis, check_dim
+from .base import Bijector
+from .bound import BoundBijector
+from .elementwise import BoundElementwise, BoundMap, Elementwise, bare, sum_event
+
+
+class AutoregressiveFamily(Bijector):
+    """What :class:`Autoregressive` and its named plans share; an author of a named plan writes :meth:`_elementwise`."""
+
+    min_event_dim = 1
+    params_fn: Parameters | None
+    dim: int | None
+
+    @abc.abstractmethod
+    def _elementwise(self) -> Elementwise:
+        """Returns how one coordinate moves."""
+
+    def __post_init__(self) -> None:
+        """Checks the options that all share."""
+        who = type(self).__name__
+        check_dim(who, self.dim)
+        bare(who, self._elementwise())
+        if self.params_fn is not None:
+            options.instance(who, "params_fn", self.params_fn, Parameters)
+            if not isinstance(self.params_fn, AutoregressiveParameters):
+                raise OptionError(
+                    f"{who}: an autoregressive conditioner such as MADE() is expected as params_fn; got "
+                    f"{self.params_fn!r}."
+                )
+
+    @property
+    def domain(self) -> Constraint:
+        """The elementwise plan's, for every coordinate."""
+        return domains.lift(self._elementwise().domain, 1)
+
+    @property
+    def codomain(self) -> Constraint:
+        """The elementwise plan's, for every coordinate."""
+        return domains.lift(self._elementwise().codomain, 1)
+
+    @property
+    def cheap(self) -> Direction:
+        """Forward: all parameters are known at once from ``x``."""
+        return "forward"
+
+    def _bind(self, shape: torch.Size, context_shape: torch.Size | None) -> BoundBijector[Bijector]:
+        axis = Axis(shape, self.dim, type(self).__name__)
+        params_fn = self.params_fn or MADE()
+        assert isinstance(params_fn, AutoregressiveParameters)  # checked when the plan was made
+        if axis.size == 1:  # nothing comes before: the elementwise form, conditioned on the context
+            source = Tensor() if context_shape is None else params_fn.unordered
+            return BoundElementwise(self, shape, context_shape, self._elementwise(), source)
+        return BoundAutoregressive(self, shape, context_shape, axis, self._elementwise(), params_fn)
+
+    def explain(self) -> str:
+        """Returns what this plan does and where its parameters come from, in words."""
+        along = "of the flattened event" if self.dim is None else f"along axis {self.dim}"
+        conditioner = (self.params_fn or MADE()).describe()
+        return super().explain() + (
+            f"\n  Each coordinate {along} moves by {type(self._elementwise()).__name__}: "
+            f"{self._elementwise().describe()}"
+            f"\n  Its parameters come from the coordinates before it (and the context) through {conditioner}; "
+            "gradients flow "
+            "through them in both directions."
+        )
+
+
+@register
+@final
+@dataclass(frozen=True)
+class Autoregressive(AutoregressiveFamily):
+    r"""Any elementwise map with parameters from the coordinates before: :math:`y_i = f(x_i; \theta_i(x_{<i}, c))`.
+
+    .. math:: \log|\det dy/dx| = \sum_i \log|f'(x_i; \theta_i)|
+
+    Forward takes one pass of the conditioner. The inverse goes step by step, which with ``MADE`` costs one pass too.
+    Score and train fast with ``Invert(Autoregressive(...))``, the masked autoregressive flow; sample fast without.
+
+    Args:
+        elementwise: how one coordinate moves; an elementwise plan without a ``params_fn`` of its own.
+        params_fn: an autoregressive conditioner; ``MADE()`` by default.
+        dim: the axis along which it is autoregressive, a step covering a whole slice; None for the flattened event.
+
+    Raises:
+        OptionError, OptionTypeError: if the parts do not fit.
+
+    Example:
+        >>> from flowtorch.bijectors import Autoregressive, Spline
+        >>> Autoregressive(Spline(order="quadratic")).bind((5,)).forward(torch.zeros(2, 5)).shape
+        torch.Size([2, 5])
+
+    References:
+        Masked Autoregressive Flow for Density Estimation (Papamakarios et al., 2017),
+        https://arxiv.org/abs/1705.07057, eq. 3-5.
+        Improving Variational Inference with Inverse Autoregressive Flow (Kingma et al., 2016), https://arxiv.org/abs/1606.04934.
+    """
+
+    elementwise: Elementwise
+    params_fn: Parameters | None = None
+    _: KW_ONLY
+    dim: int | None = None
+
+    def _elementwise(self) -> Elementwise:
+        return self.elementwise
+
+
+class BoundAutoregressive(BoundBijector[AutoregressiveFamily]):
+    """The bound form of the family."""
+
+    def __init__(
+        self,
+        plan: AutoregressiveFamily,
+        shape: torch.Size,
+        context_shape: torch.Size | None,
+        axis: Axis,
+        elementwise: Elementwise,
+        params_fn: AutoregressiveParameters,
+    ) -> None:
+        super().__init__(plan, shape, context_shape)
+        self.axis = axis
+        split = torch.Size((axis.size, *axis.block))
+        self.map = BoundMap(elementwise, split)
+        shapes = [(*split, *trailing) for trailing in elementwise.param_shapes]
+        params = params_fn.bind(shapes, split, context_shape, coordinate_dims=len(split))
+        assert isinstance(params, BoundAutoregressiveParameters)
+        self.params = params
+        self._conditioner = params_fn.describe()
+
+    def _forward_and_log_det(self, x: torch.Tensor, context: torch.Tensor | None) -> TensorPair:
+        x = self.axis.split(x)
+        y, log_derivative = self.map(x, self.params(x, context), False)
+        return self.axis.join(y), sum_event(log_derivative, self.axis.ndim)
+
+    def _inverse_and_log_det(self, y: torch.Tensor, context: torch.Tensor | None) -> TensorPair:
+        axis, params = self.axis, self.params
+        along = -axis.ndim
+        in_order = axis.split(y).index_select(along, params.order)
+        batch = in_order.shape[:along]
+        steps = params.sequential(context, batch)
+        found: list[torch.Tensor] = []
+        log_derivatives: list[torch.Tensor] = []
+        for step, part in enumerate(in_order.split(params.step_sizes, along)):
+            x, log_derivative = self.map(part, steps.parameters(step), True)
+            if step + 1 < len(params.step_sizes):
+                steps.update(step, x)
+            found.append(x)
+            log_derivatives.append(log_derivative)
+        x = torch.cat(found, along).index_select(along, params.order.argsort())
+        return axis.join(x), sum_event(torch.cat(log_derivatives, along), axis.ndim)
+
+    @property
+    def sign(self) -> int:
+        """+1 for increasing maps: the Jacobian is triangular."""
+        return 1 if self.map.plan.increasing or self.shape.numel() % 2 == 0 else -1
+
+    def conditioner(self) -> str:
+        """Returns a few words on where the parameters come from."""
+        return self._conditioner

@@ -1,0 +1,187 @@
+"""Several bijectors, one after the other."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar, cast, final
+
+import torch
+from torch.distributions.constraints import Constraint
+
+from .. import domains
+from ..errors import DomainError, FlowTorchError, OptionError, OptionTypeError
+from ..specification import register
+from ..summary import Row
+from ..types import Direction, Exactness, TensorPair
+from .base import Bijector
+from .bound import BoundBijector, as_plan
+
+T = TypeVar("T")
+
+
+@register
+@final
+@dataclass(frozen=True)
+class Compose(Bijector):
+    r"""The composition :math:`f_n \circ \cdots \circ f_1`: the first part is applied first, base to data.
+
+    .. math:: y = f_n(\cdots f_1(x)), \qquad \log|\det dy/dx| = \sum_i \log|\det df_i|
+
+    Parts may be of different event dimensions: an elementwise part acts on each coordinate of the vectors of another.
+
+    Args:
+        parts: the plans, base to data; the same plan may stand there several times, each bound on its own.
+
+    Raises:
+        OptionError: if there are no parts.
+        DomainError: if the codomain of a part does not lie in the domain of the next.
+
+    Example:
+        >>> from flowtorch.bijectors import AffineAutoregressive, Compose, Exp
+        >>> bound = Compose([AffineAutoregressive(), Exp()]).bind((3,))
+        >>> bool((bound.forward(torch.randn(4, 3)) > 0).all())
+        True
+    """
+
+    parts: Sequence[Bijector]
+
+    def __post_init__(self) -> None:
+        if isinstance(self.parts, Bijector) or not isinstance(self.parts, Sequence):
+            raise OptionTypeError(f"Compose: a sequence of plans is expected; got {type(self.parts).__name__}.")
+        if not self.parts:
+            raise OptionError("Compose: at least one part is expected; got none.")
+        parts = tuple(as_plan(f"Compose part {i}", p) for i, p in enumerate(self.parts))
+        object.__setattr__(self, "parts", parts)
+        for i, (a, b) in enumerate(itertools.pairwise(parts)):
+            if not domains.includes(b.domain, a.codomain):
+                raise DomainError(
+                    f"Compose: part {i + 1} ({name(b)}) is expected to take all that part {i} ({name(a)}) gives; its "
+                    "domain "
+                    f"is {domains.describe(b.domain)}, got codomain {domains.describe(a.codomain)}."
+                )
+
+    @property
+    def min_event_dim(self) -> int:  # type: ignore[override]  # a plan of parts works it out
+        """The most that any part needs."""
+        return max(p.min_event_dim for p in self.parts)
+
+    @property
+    def domain(self) -> Constraint:
+        """The first part's."""
+        return domains.lift(self.parts[0].domain, self.min_event_dim)
+
+    @property
+    def codomain(self) -> Constraint:
+        """The last part's."""
+        return domains.lift(self.parts[-1].codomain, self.min_event_dim)
+
+    @property
+    def cheap(self) -> Direction:
+        """The direction in which no part goes step by step; forward where both have some that do."""
+        kinds = {p.cheap for p in self.parts}
+        return (
+            "inverse" if "inverse" in kinds and "forward" not in kinds else "forward" if len(kinds) > 1 else kinds.pop()
+        )
+
+    @property
+    def exactness(self) -> Exactness:
+        """Exact if all parts are."""
+        return "numerical" if any(p.exactness == "numerical" for p in self.parts) else "exact"
+
+    def forward_shape(self, shape: torch.Size) -> torch.Size:
+        """Returns the event shape after all parts."""
+        for p in self.parts:
+            shape = p.forward_shape(shape)
+        return shape
+
+    def inverse_shape(self, shape: torch.Size) -> torch.Size:
+        """Returns the event shape before all parts."""
+        for p in reversed(self.parts):
+            shape = p.inverse_shape(shape)
+        return shape
+
+    def _bind(self, shape: torch.Size, context_shape: torch.Size | None) -> BoundCompose:
+        bound: list[BoundBijector[Bijector]] = []
+        for i, p in enumerate(self.parts):
+            bound.append(_for_part(i, p, lambda p=p, shape=shape: p.bind(shape, context_shape)))  # type: ignore[misc]
+            shape = bound[-1].out_shape
+        return BoundCompose(self, bound[0].shape, context_shape, bound)
+
+    def explain(self) -> str:
+        """Returns an account of each part in turn, base to data."""
+        parts = [f"{i}. " + p.explain().replace("\n", "\n   ") for i, p in enumerate(self.parts)]
+        return "\n".join([f"Compose: {len(self.parts)} parts, base to data.", *parts])
+
+
+def name(plan: Bijector) -> str:
+    """Returns what to call a plan in a message: an ``Invert`` with what it inverts."""
+    from .invert import Invert  # a part, and so after this module in the order of imports
+
+    return f"Invert({name(plan.plan)})" if isinstance(plan, Invert) else type(plan).__name__
+
+
+def _for_part(index: int, part: Bijector, make: Callable[[], T]) -> T:
+    try:
+        return make()
+    except FlowTorchError as error:
+        raise type(error)(f"Compose part {index} ({name(part)}): {error}") from error
+
+
+class BoundCompose(BoundBijector[Compose]):
+    """The bound form of :class:`Compose`; ``bound[:k]`` is its first ``k`` parts, sharing their parameters."""
+
+    def __init__(
+        self,
+        plan: Compose,
+        shape: torch.Size,
+        context_shape: torch.Size | None,
+        parts: Sequence[BoundBijector[Bijector]],
+    ) -> None:
+        super().__init__(plan, shape, context_shape)
+        self.parts = cast(Sequence[BoundBijector[Bijector]], torch.nn.ModuleList(parts))
+
+    def _forward_and_log_det(self, x: torch.Tensor, context: torch.Tensor | None) -> TensorPair:
+        x, total = self.parts[0]._forward_and_log_det(x, context)
+        for part in self.parts[1:]:
+            x, log_det = part._forward_and_log_det(x, context)
+            total = total + log_det
+        return x, total
+
+    def _inverse_and_log_det(self, y: torch.Tensor, context: torch.Tensor | None) -> TensorPair:
+        y, total = self.parts[-1]._inverse_and_log_det(y, context)
+        for part in reversed(self.parts[:-1]):
+            y, log_det = part._inverse_and_log_det(y, context)
+            total = total + log_det
+        return y, total
+
+    def __len__(self) -> int:
+        return len(self.parts)
+
+    def __getitem__(self, index: slice) -> BoundCompose:
+        if not isinstance(index, slice):
+            raise OptionTypeError(f"Compose: a slice such as [:2] is expected; got {index!r}. Parts are in .parts.")
+        parts = list(self.parts[index])
+        if not parts:
+            raise OptionError(f"Compose: a slice with at least one of its {len(self)} parts is expected; got none.")
+        return BoundCompose(Compose([p.plan for p in parts]), parts[0].shape, self.context_shape, parts)
+
+    @property
+    def sign(self) -> int:
+        """The product of the parts'."""
+        product = 1
+        for part in self.parts:
+            product *= part.sign
+        return product
+
+    def initialize(self, y: torch.Tensor, context: torch.Tensor | None = None) -> None:
+        """Starts every part from what the parts after it make of the data."""
+        super().initialize(y, context)
+        for index, part in reversed(list(enumerate(self.parts))):
+            _for_part(index, part.plan, lambda part=part, y=y: part.initialize(y, context))  # type: ignore[misc]
+            y = part.inverse(y, context)
+
+    def rows(self) -> list[Row]:
+        """Returns the lines of all parts."""
+        return [row for part in self.parts for row in part.rows()]

@@ -1,0 +1,147 @@
+"""Monotone rational splines of each coordinate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, final
+
+import torch
+
+from .. import ops, options
+from ..errors import OptionError
+from ..parameters import Parameters
+from ..specification import register
+from ..types import TensorPair
+from .elementwise import Elementwise
+
+Order: TypeAlias = Literal["linear", "quadratic"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplineOptions:
+    """The options of all plans of rational splines."""
+
+    count_bins: int = 8
+    bound: float = 3.0
+    order: Order = "linear"
+    min_bin_width: float = 1e-3
+    min_bin_height: float = 1e-3
+    min_derivative: float = 1e-3
+    min_lambda: float = 0.025
+
+    def __post_init__(self) -> None:
+        """Checks the options."""
+        who = type(self).__name__
+        options.integer(who, "count_bins", self.count_bins, minimum=1)
+        options.number(who, "bound", self.bound, above=0.0)
+        options.one_of(who, "order", self.order, ("linear", "quadratic"))
+        for name in ("min_bin_width", "min_bin_height"):
+            value = getattr(self, name)
+            options.number(who, name, value, above=0.0, below=1.0)
+            if value * self.count_bins >= 1.0:
+                raise OptionError(
+                    f"{who}: {name} times count_bins is expected to be below 1; got {value} x {self.count_bins}."
+                )
+        options.number(who, "min_derivative", self.min_derivative, above=0.0, below=1.0)
+        options.number(who, "min_lambda", self.min_lambda, above=0.0, below=0.5)
+        super().__post_init__()  # type: ignore[misc]  # the plan that these are the options of
+
+    def spline(self) -> Spline:
+        """Returns the elementwise plan with these options."""
+        return Spline(
+            count_bins=self.count_bins,
+            bound=self.bound,
+            order=self.order,
+            min_bin_width=self.min_bin_width,
+            min_bin_height=self.min_bin_height,
+            min_derivative=self.min_derivative,
+            min_lambda=self.min_lambda,
+        )
+
+
+@register
+@final
+@dataclass(frozen=True)
+class Spline(SplineOptions, Elementwise):
+    r"""A monotone rational spline on ``[-bound, bound]`` and the identity outside.
+
+    The box is cut into ``count_bins`` bins of learnable widths and heights, with learnable slopes at the inner knots
+    and slope 1 at the ends. Between two knots the map is a quotient of quadratics (``order="quadratic"``) or two
+    quotients of linear functions that meet at a learnable point (``order="linear"``). For the first, with :math:`\xi`
+    the position within bin :math:`k`, :math:`s_k` its mean slope, :math:`\delta` the slopes at its knots:
+
+    .. math:: y = y_k + \frac{(y_{k+1} - y_k)(s_k \xi^2 + \delta_k \xi (1 - \xi))}
+              {s_k + (\delta_{k+1} + \delta_k - 2 s_k) \xi (1 - \xi)}
+
+    All parameters at zero give the identity.
+
+    Args:
+        params_fn: where the parameters come from; None for free ones, or a ``DenseNN`` of the context if there is one.
+        count_bins: how many bins.
+        bound: where the box ends and the identity begins; standardise the data so that little lies outside.
+        order: ``"linear"`` or ``"quadratic"``.
+        min_bin_width: the least width of a bin, as a fraction of the box.
+        min_bin_height: the least height of a bin, as a fraction of the box.
+        min_derivative: the least slope at an inner knot.
+        min_lambda: the least distance, in bins, of a bin's dividing point from its ends (linear order).
+
+    Raises:
+        OptionError, OptionTypeError: for options out of range.
+
+    Example:
+        >>> bound = Spline(count_bins=4, order="quadratic").bind((2,))
+        >>> sum(p.numel() for p in bound.parameters())
+        22
+
+    References:
+        Neural Spline Flows (Durkan et al., 2019), https://arxiv.org/abs/1906.04032, eq. 4.
+        Invertible Generative Modeling using Linear Rational Splines (Dolatabadi et al., 2020), https://arxiv.org/abs/2001.05168.
+    """
+
+    params_fn: Parameters | None = None
+
+    @property
+    def param_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Widths, heights, inner slopes and, for the linear order, the dividing points."""
+        k = self.count_bins
+        return ((k,), (k,), (k - 1,), (k,)) if self.order == "linear" else ((k,), (k,), (k - 1,))
+
+    def apply(
+        self, x: torch.Tensor, params: tuple[torch.Tensor, ...], shared: torch.nn.Module | None, *, inverse: bool
+    ) -> TensorPair:
+        """Moves each coordinate."""
+        if self.order == "quadratic":
+            widths, heights, derivatives = params
+            return ops.rational_quadratic_spline(
+                x,
+                widths,
+                heights,
+                derivatives,
+                bound=self.bound,
+                min_bin_width=self.min_bin_width,
+                min_bin_height=self.min_bin_height,
+                min_derivative=self.min_derivative,
+                inverse=inverse,
+            )
+        widths, heights, derivatives, lambdas = params
+        return ops.rational_linear_spline(
+            x,
+            widths,
+            heights,
+            derivatives,
+            lambdas,
+            bound=self.bound,
+            min_bin_width=self.min_bin_width,
+            min_bin_height=self.min_bin_height,
+            min_derivative=self.min_derivative,
+            min_lambda=self.min_lambda,
+            inverse=inverse,
+        )
+
+    def describe(self) -> str:
+        """Returns the formula in one line."""
+        return (
+            f"a monotone rational {self.order} spline of {self.count_bins} bins on [-{self.bound:g}, "
+            f"{self.bound:g}], the "
+            "identity outside."
+        )

@@ -1,0 +1,210 @@
+"""How a flow carries its base: a module holds the arguments and rebuilds the distribution from them.
+
+A ``torch.distributions`` object is no module: kept as it is, it would stay behind on ``.to()`` and ``.double()``, and
+be missing from the ``state_dict``. Its attributes are not its arguments either (expanded tensors, derived matrices), so
+what to keep is known by type.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+import torch
+from torch import distributions as td
+from torch.distributions import Distribution, Transform, constraints, transform_to, transforms
+
+from .. import options
+from ..errors import BaseError
+
+# For each type, its constructor's arguments and the attributes that hold them.
+_ARGUMENTS: dict[type, dict[str, str]] = {}
+
+
+def register_base(cls: type, *arguments: str, **renamed: str) -> None:
+    """Tells flows how to carry a distribution (or a transform within one).
+
+    Args:
+        cls: the class; subclasses are registered on their own.
+        arguments: the names of constructor arguments that attributes of the same name hold.
+        renamed: constructor arguments held by attributes of another name.
+
+    Raises:
+        BaseError: if ``cls`` is no class of distributions or transforms.
+
+    Example:
+        >>> register_base(torch.distributions.Gumbel, "loc", "scale")
+    """
+    if not (isinstance(cls, type) and issubclass(cls, Distribution | Transform)):
+        raise BaseError(f"register_base: a class of distributions or transforms is expected; got {options.short(cls)}.")
+    _ARGUMENTS[cls] = {name: name for name in arguments} | renamed
+
+
+for _names, _classes in {
+    ("loc", "scale"): (td.Normal, td.Laplace, td.Cauchy, td.Gumbel, td.LogNormal, td.LogisticNormal),
+    ("concentration1", "concentration0"): (td.Beta, td.Kumaraswamy),
+    ("concentration", "rate"): (td.Gamma, td.InverseGamma),
+    ("scale",): (td.HalfNormal, td.HalfCauchy),
+    ("low", "high"): (td.Uniform,),
+    ("df", "loc", "scale"): (td.StudentT,),
+    ("df",): (td.Chi2,),
+    ("df1", "df2"): (td.FisherSnedecor,),
+    ("rate",): (td.Exponential,),
+    ("scale", "alpha"): (td.Pareto,),
+    ("scale", "concentration"): (td.Weibull,),
+    ("loc", "concentration"): (td.VonMises,),
+    ("concentration",): (td.Dirichlet,),
+    ("loc", "scale_tril"): (td.MultivariateNormal,),
+    ("loc", "cov_factor", "cov_diag"): (td.LowRankMultivariateNormal,),
+    ("logits",): (td.Categorical,),
+    ("mixture_distribution", "component_distribution"): (td.MixtureSameFamily,),
+    ("loc", "scale", "event_dim"): (transforms.AffineTransform,),
+    ("exponent",): (transforms.PowerTransform,),
+    ("parts",): (transforms.ComposeTransform,),
+}.items():
+    for _cls in _classes:
+        register_base(_cls, *_names)
+register_base(td.Independent, "reinterpreted_batch_ndims", base_distribution="base_dist")
+register_base(td.TransformedDistribution, "transforms", base_distribution="base_dist")
+
+
+class Carried(torch.nn.Module):
+    """A distribution's arguments: tensors as buffers (or parameters), distributions within as modules of this kind.
+
+    Args:
+        carried: the distribution or transform.
+        learn: whether its tensors become parameters, kept within their constraints.
+
+    Raises:
+        BaseError: for tensors that are computed from others that require gradients, or arguments that cannot be learnt.
+    """
+
+    def __init__(self, carried: Distribution | Transform, learn: bool) -> None:
+        super().__init__()
+        self._cls = type(carried)
+        self._constants: dict[str, Any] = {}
+        self._constraints: dict[str, constraints.Constraint] = {}
+        self._lists: dict[str, int] = {}
+        for argument, attribute in _ARGUMENTS[self._cls].items():
+            value = getattr(carried, attribute)
+            if isinstance(value, torch.Tensor):
+                constraint = _constraint(carried, argument) if learn and isinstance(carried, Distribution) else None
+                self._hold_tensor(argument, value, constraint)
+            elif isinstance(value, list | tuple):
+                self._lists[argument] = len(value)
+                for i, part in enumerate(value):
+                    self._hold_part(f"{argument}_{i}", part, learn)
+            else:
+                self._hold_part(argument, value, learn)
+
+    def _hold_tensor(self, argument: str, value: torch.Tensor, constraint: constraints.Constraint | None) -> None:
+        who = f"Flow: the base's {self._cls.__name__}.{argument}"
+        if value.requires_grad:
+            raise BaseError(
+                f"{who} is expected to be a plain tensor; got one that requires gradients. To train the base, pass "
+                "plain "
+                "values and learn_base=True."
+            )
+        # A copy of its own and contiguous: expanded tensors share memory between entries.
+        value = value.detach().contiguous().clone()
+        if constraint is None or not value.is_floating_point():
+            self.register_buffer(argument, value)
+            return
+        try:
+            free = transform_to(constraint).inv(value)
+        except NotImplementedError:
+            raise BaseError(
+                f"{who} is expected to have a constraint of its own to be learnt; got {constraint}."
+            ) from None
+        self._constraints[argument] = constraint
+        self.register_parameter(argument, torch.nn.Parameter(free))
+
+    def _hold_part(self, name: str, value: Any, learn: bool) -> None:
+        if type(value) in _ARGUMENTS:
+            self.add_module(name, Carried(value, learn))
+        elif isinstance(value, torch.nn.Module):
+            self.add_module(name, value)
+        else:
+            if isinstance(value, Distribution) or _holds_tensors(value):
+                _warn_kept(value)
+            self._constants[name] = value
+
+    def _value(self, name: str) -> Any:
+        if name in self._constants:
+            return self._constants[name]
+        value = getattr(self, name)
+        if isinstance(value, Carried):
+            return value()
+        if name in self._constraints:
+            return transform_to(self._constraints[name])(value)
+        return value
+
+    def forward(self) -> Any:
+        """Returns the distribution, rebuilt."""
+        arguments = {}
+        for name in _ARGUMENTS[self._cls]:
+            count = self._lists.get(name)
+            arguments[name] = self._value(name) if count is None else [self._value(f"{name}_{i}") for i in range(count)]
+        if issubclass(self._cls, Distribution):
+            arguments["validate_args"] = False
+        make: Callable[..., Any] = self._cls
+        return make(**arguments)
+
+
+class Kept(torch.nn.Module):
+    """A distribution of a type that is not registered, kept as it is."""
+
+    def __init__(self, kept: Distribution) -> None:
+        super().__init__()
+        self._kept = kept
+
+    def forward(self) -> Distribution:
+        """Returns the distribution."""
+        return self._kept
+
+
+def carry(base: Distribution, learn: bool) -> Carried | Kept:
+    """Returns the module that rebuilds ``base``.
+
+    Raises:
+        BaseError: if it cannot be carried, or is to be learnt and its type is not registered.
+    """
+    if type(base) in _ARGUMENTS:
+        return Carried(base, learn)
+    if learn:
+        raise BaseError(
+            f"Flow: learn_base=True is expected with a registered type of base; got {type(base).__name__}. Register "
+            "it: "
+            f"{_registration(base)}."
+        )
+    _warn_kept(base)
+    return Kept(base)
+
+
+def _constraint(carried: Distribution, argument: str) -> constraints.Constraint:
+    found = cast("Mapping[str, constraints.Constraint]", type(carried).arg_constraints)
+    constraint = found.get(argument)
+    if constraint is None or constraints.is_dependent(constraint):
+        raise BaseError(
+            f"Flow: learn_base=True is expected with arguments that have constraints of their own; got "
+            f"{type(carried).__name__}.{argument}, whose constraint depends on others."
+        )
+    return constraint
+
+
+def _holds_tensors(value: Any) -> bool:
+    return isinstance(value, Transform) and any(isinstance(v, torch.Tensor) for v in vars(value).values())
+
+
+def _registration(value: object) -> str:
+    return f"flowtorch.distributions.register_base({type(value).__name__}, *names of its constructor's arguments)"
+
+
+def _warn_kept(value: object) -> None:
+    warnings.warn(
+        f"Flow: the base's {type(value).__name__} is not of a registered type and is kept as it is: it will not "
+        "follow .to() "
+        f"or be in the state_dict. Register it with {_registration(value)}.",
+        stacklevel=4,
+    )

@@ -1,0 +1,51 @@
+"""The errors flowtorch raises.
+
+Every one is a :class:`FlowTorchError` and also the builtin exception that one would catch without knowing the library.
+Messages read ``Who: what is expected; got what came.``
+"""
+
+from __future__ import annotations
+
+
+class FlowTorchError(Exception):
+    """Anything flowtorch refuses."""
+
+
+class ShapeError(FlowTorchError, ValueError):
+    """A tensor or an event shape does not fit a layer."""
+
+
+class ContextError(FlowTorchError, ValueError):
+    """A context is missing, unexpected or of the wrong shape."""
+
+
+class DomainError(FlowTorchError, ValueError):
+    """A support, domain and codomain do not fit together, or a value lies outside."""
+
+
+class OptionError(FlowTorchError, ValueError):
+    """An option of a plan is out of its range."""
+
+
+class OptionTypeError(FlowTorchError, TypeError):
+    """An option of a plan is of the wrong type."""
+
+
+class NotBoundError(FlowTorchError, TypeError, AttributeError):
+    """A plan was used where a bound bijector is needed: bind it, or build a ``Flow``."""
+
+
+class AlreadyBoundError(FlowTorchError, TypeError):
+    """A bound bijector was used where a plan is needed: pass its ``.plan``."""
+
+
+class BaseError(FlowTorchError, ValueError):
+    """A base distribution cannot be carried by a flow."""
+
+
+class NotSupportedError(FlowTorchError, NotImplementedError):
+    """A quantity that has no exact form for this flow, such as the cdf of a multivariate one."""
+
+
+class SpecificationError(FlowTorchError, ValueError):
+    """A plan cannot be written as, or made from, a plain specification."""

@@ -1,0 +1,8 @@
+"""Networks that know nothing of flows."""
+
+from .dense import Dense as Dense
+from .masked import MaskedDense as MaskedDense
+from .masked import MaskedDenseSteps as MaskedDenseSteps
+from .masked import MaskedLinear as MaskedLinear
+
+__all__ = ["Dense", "MaskedDense", "MaskedDenseSteps", "MaskedLinear"]
