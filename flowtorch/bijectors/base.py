@@ -143,7 +143,7 @@ class Bijector(abc.ABC):
         Example:
             >>> from flowtorch.bijectors import AffineAutoregressive
             >>> AffineAutoregressive().check((1000,)).parameters
-            1094112
+            836048
         """
         with torch.device("meta"):
             return self.bind(shape, context_shape).summary()

@@ -100,10 +100,12 @@ def log_scale(
     .. math::
         a = \log \operatorname{softplus}(r + \log(e - 1)) \quad\text{or}\quad r \quad\text{or}\quad
         \log \sigma(r + b), \qquad
-        \log s = \begin{cases} a / (1 + a / a_{\max}), & a \ge 0 \\ a / (1 + a / a_{\min}), & a < 0 \end{cases}
+        \log s = \begin{cases} a_{\max} \tanh(a / a_{\max}), & a \ge 0 \\ a_{\min} \tanh(a / a_{\min}), & a < 0
+        \end{cases}
 
-    for ``scale_fn`` ``"softplus"``, ``"exp"`` and ``"sigmoid"``. The bound is monotone and has value 0 and slope 1 at
-    0, so that scales near 1 are left alone.
+    for ``scale_fn`` ``"softplus"``, ``"exp"`` and ``"sigmoid"``. The bound is monotone and, at 0, has value 0, slope 1
+    and no curvature: scales are left alone until they come near it. (A rational bound would bend from the start, and
+    double the effort of a scale of 5.)
 
     Shapes: the result has the shape of ``raw_scale``.
 
@@ -123,7 +125,7 @@ def log_scale(
 
     Example:
         >>> log_scale(torch.tensor([-1e6, 0.0, 3.0, 1e6]), scale_fn="exp")
-        tensor([-5.0000,  0.0000,  1.5000,  3.0000])
+        tensor([-5.0000,  0.0000,  2.2848,  3.0000])
     """
     if not log_scale_min_clip < 0.0 < log_scale_max_clip:
         raise OptionError(
@@ -142,8 +144,12 @@ def log_scale(
         # The difference is exactly 0 and carries the gradient. The usual a + (clamped - a).detach() returns 0 instead
         # of the bound where a is so large that the bound is lost in the difference.
         return a.clamp(log_scale_min_clip, log_scale_max_clip).detach() + (a - a.detach())
-    # Divided first, chosen after: both quotients are finite, so the branch not taken puts no NaN into the gradient.
-    return a / (1.0 + torch.where(a >= 0.0, a / log_scale_max_clip, a / log_scale_min_clip))
+    above, below = _bounded(a, log_scale_max_clip), _bounded(a, log_scale_min_clip)
+    return torch.where(a >= 0.0, above, below)
+
+
+def _bounded(a: torch.Tensor, bound: float) -> torch.Tensor:
+    return a if math.isinf(bound) else bound * torch.tanh(a / bound)
 
 
 def _log_softplus(a: torch.Tensor) -> torch.Tensor:
