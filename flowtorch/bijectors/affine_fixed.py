@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -55,9 +56,9 @@ class FixedAffinePlan(Bijector):
     def _bind(self, shape: torch.Size, context_shape: torch.Size | None) -> BoundAffineFixed:
         return BoundAffineFixed(self, shape, context_shape)
 
+    @abc.abstractmethod
     def describe(self) -> str:
         """Returns the formula in one line."""
-        return "y = loc + scale x, with fixed numbers."
 
 
 @register
@@ -83,6 +84,10 @@ class AffineFixed(FixedAffinePlan):
 
     loc: NestedLike = 0.0
     scale: NestedLike = 1.0
+
+    def describe(self) -> str:
+        """Returns the formula in one line."""
+        return "y = loc + scale x, with given numbers."
 
 
 @register
@@ -116,6 +121,10 @@ class Standardize(FixedAffinePlan):
         super().__post_init__()
         if min(flatten(self.numbers[1])) < 0:
             raise OptionError(f"Standardize: scale is expected to be positive; got {min(flatten(self.numbers[1])):g}.")
+
+    def describe(self) -> str:
+        """Returns the formula in one line."""
+        return "y = loc + scale x, which restores the units of data."
 
     @classmethod
     def from_data(

@@ -217,7 +217,7 @@ class BoundBijector(torch.nn.Module, Transform, Generic[PlanT_co]):
         if not value.is_floating_point():
             raise OptionTypeError(f"{self._who}.{what}: a floating-point tensor is expected; got {value.dtype}.")
         batch = batch_with_context(f"{self._who}.{what}", value.shape[:cut], context, self.context_shape)
-        return value if batch == value.shape[:cut] else value.expand(*batch, *shape)
+        return value if batch == value.shape[:cut] else value.expand((*batch, *shape))
 
 
 def batch_with_context(

@@ -156,7 +156,7 @@ class Flow(torch.nn.Module, Pushforward):
                 "expected; got "
                 f"{options.short(out)}."
             )
-        return out.reshape(*batch, *out.shape[1:])
+        return out.reshape((*batch, *out.shape[1:]))
 
     def _embedded_shape(self) -> torch.Size | None:
         if self.embedding is None:

@@ -251,7 +251,7 @@ def _check(support: Constraint, x: torch.Tensor) -> torch.Tensor:
 
 
 def _over_event(mask: torch.Tensor, base: Distribution) -> torch.Tensor:
-    return mask.reshape(*mask.shape, *(1,) * len(base.event_shape))
+    return mask.reshape((*mask.shape, *(1,) * len(base.event_shape)))
 
 
 def _inside(support: Constraint, x: torch.Tensor) -> torch.Tensor:

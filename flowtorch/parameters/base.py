@@ -103,7 +103,7 @@ class ParameterLayout:
         where = self.coordinates if coordinates is None else coordinates
         batch = out.shape[:-2]
         return tuple(
-            part.transpose(-1, -2).reshape(*batch, *where, *trailing)
+            part.transpose(-1, -2).reshape((*batch, *where, *trailing))
             for part, trailing in zip(out.split(self.sizes, -2), self.trailing, strict=True)
         )
 

@@ -19,7 +19,6 @@ def batches(case: Case) -> None:
     bound, context = case.bound, case.context((2, 3))
     x = case.x((2, 3))
     y, log_det = bound.forward_and_log_det(x, context)
-    case.close(y.reshape(-1), y.reshape(2, 3, *bound.out_shape).reshape(-1), "batch (2, 3)")
     if log_det.shape != (2, 3):
         raise AssertionError(f"a log-det of shape (2, 3) is expected; got {tuple(log_det.shape)}.")
     for i, j in ((0, 0), (1, 2)):

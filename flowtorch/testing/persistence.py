@@ -62,9 +62,7 @@ def state(case: Case) -> None:
 
 
 def copies(case: Case) -> None:
-    """Deep copies and pickles, also after use and of the inverse view, give the same function with parameters of their
-    own.
-    """
+    """Deep copies and pickles, of the inverse view too, give the same function with parameters of their own."""
     given, x = case.context((4,)), case.x((4,))
     expected = case.bound.forward_and_log_det(x, given)  # before copying: a cached graph would not copy
     found = [copy.deepcopy(case.bound), copy.deepcopy(case.bound.inv).bound]
