@@ -5,6 +5,7 @@ Masked Autoencoder for Distribution Estimation (Germain et al., 2015), https://a
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from typing import cast
 
@@ -92,6 +93,8 @@ class MaskedDense(torch.nn.Module):
         self.steps, self.block, self.outputs = order.shape[0], block, outputs
         self.residual = residual
         self.degrees = [hidden_degrees(width, self.steps, context_features > 0) for width in hidden_dims]
+        # How many hidden units of each layer are known at each step: those of its degree and below.
+        self.known_units = [[bisect_right(d, step) for step in range(self.steps)] for d in self.degrees]
         rank = order.argsort().repeat_interleave(block)
         degree = [torch.tensor(d, device=order.device) for d in self.degrees]
 
@@ -144,29 +147,38 @@ class MaskedDense(torch.nn.Module):
 class MaskedDenseSteps:
     """The same network one step at a time, evaluating each hidden unit and each output exactly once.
 
-    Hidden units are sorted by degree, so at step ``s`` the units of degree ``s`` join those known before, each reading
-    a prefix of the layer below. No mask is needed: a prefix is exactly what the masks leave in force. All steps
-    together cost no more multiply-adds than one :meth:`MaskedDense.forward`, about half where ``steps`` is large.
+    Hidden units are sorted by degree, so at step ``s`` the units of degree ``s`` join those known before, each reading a
+    prefix of the layer below. No mask is needed: a prefix is exactly what the masks leave in force. All steps together
+    cost no more multiply-adds than one :meth:`MaskedDense.forward`, about half where ``steps`` is large.
+
+    Args:
+        net: the network.
+        order: the order it was made with.
+        context: the context, or None.
+        batch: the batch shape of the values to come.
     """
 
     def __init__(self, net: MaskedDense, order: torch.Tensor, context: torch.Tensor | None, batch: torch.Size) -> None:
         self.net = net
         self.batch = batch
-        columns = (order[:, None] * net.block + torch.arange(net.block, device=order.device)).reshape(-1)
-        self.columns = columns
-        self.known: torch.Tensor | None = None  # the coordinates so far, in step order
-        self.units: list[torch.Tensor | None] = [None] * len(net.hidden)
-        self.first = net.hidden[0].weight.index_select(1, columns) if net.output is not None else None
-        self.from_context = net.context(context) if net.context is not None else None
-        self.rows = None if net.output is None else self._by_coordinate(net.output.weight)
+        self.columns = (order[:, None] * net.block + torch.arange(net.block, device=order.device)).reshape(-1)
+        nothing = net.last.bias.new_zeros((*batch, 0))
+        self.known = nothing  # the coordinates so far, in step order
+        self.units = [nothing] * len(net.hidden)  # the hidden units so far, layer by layer
         self.bias = self._by_coordinate(net.last.bias)
+        self.from_context = None if net.context is None else net.context(context)
+        self.weights = [layer.weight for layer in net.hidden]
+        self.rows: torch.Tensor | None = None
+        if net.output is not None:
+            self.weights[0] = self.weights[0].index_select(1, self.columns)
+            self.rows = self._by_coordinate(net.output.weight)
         self.skip_rows: torch.Tensor | None = None
         if net.skip is not None:
-            self.skip_rows = self._by_coordinate(net.skip.weight).index_select(2, columns)
+            self.skip_rows = self._by_coordinate(net.skip.weight).index_select(2, self.columns)
         self.skip_from_context: torch.Tensor | None = None
         if net.skip_context is not None:
             by_output = torch.unflatten(net.skip_context(context), -1, (net.outputs, -1))
-            self.skip_from_context = by_output.index_select(-1, columns)
+            self.skip_from_context = by_output.index_select(-1, self.columns)
 
     def _by_coordinate(self, rows: torch.Tensor) -> torch.Tensor:
         # (outputs * coordinates, ...) to (coordinates in step order, outputs, ...)
@@ -177,40 +189,34 @@ class MaskedDenseSteps:
         net = self.net
         here = slice(step * net.block, (step + 1) * net.block)
         out = self.bias[here].flatten()
-        last = self._advance(step)
-        if self.rows is not None and last is not None:
+        if self.rows is not None:
+            last = self._advance(step)
             out = F.linear(last, self.rows[here].flatten(0, 1)[:, : last.shape[-1]], out)
-        if self.skip_rows is not None and self.known is not None:
-            out = out + F.linear(self.known, self.skip_rows[here].flatten(0, 1)[:, : self.known.shape[-1]])
+        if self.skip_rows is not None:
+            rows = self.skip_rows[here].flatten(0, 1)[:, : self.known.shape[-1]]
+            out = out + F.linear(self.known, rows)
         out = torch.unflatten(out, -1, (net.block, net.outputs)).transpose(-1, -2)
         if self.skip_from_context is not None:
             out = out + self.skip_from_context[..., here]
-        return out.expand(*self.batch, net.outputs, net.block)
+        return out
 
     def update(self, values: torch.Tensor) -> None:
         """Takes the values ``(*batch, block)`` of the step just asked for."""
-        self.known = values if self.known is None else torch.cat([self.known, values], -1)
+        self.known = torch.cat([self.known, values], -1)
 
-    def _advance(self, step: int) -> torch.Tensor | None:
+    def _advance(self, step: int) -> torch.Tensor:
         """Evaluates the hidden units of degree ``step`` in every layer; returns all known units of the last."""
         net = self.net
         below = self.known
         for index, (layer, activation) in enumerate(zip(net.hidden, net.activations, strict=True)):
-            start = sum(d < step for d in net.degrees[index])
-            stop = sum(d <= step for d in net.degrees[index])
+            start, stop = self.units[index].shape[-1], net.known_units[index][step]
             if stop > start:
-                weight = self.first if index == 0 else layer.weight
-                assert weight is not None  # there is a first layer if there is any
-                pre: torch.Tensor = layer.bias[start:stop]
-                if below is not None:
-                    pre = F.linear(below, weight[start:stop, : below.shape[-1]], pre)
+                new = F.linear(below, self.weights[index][start:stop, : below.shape[-1]], layer.bias[start:stop])
                 if index == 0 and self.from_context is not None:
-                    pre = pre + self.from_context[..., start:stop]
-                new = activation(pre)
-                if net.residual and index > 0 and below is not None:
+                    new = new + self.from_context[..., start:stop]
+                new = activation(new)
+                if net.residual and index > 0:
                     new = new + below[..., start:stop]  # equal widths have equal degrees
-                new = new.expand(*self.batch, new.shape[-1])
-                before = self.units[index]
-                self.units[index] = new if before is None else torch.cat([before, new], -1)
+                self.units[index] = torch.cat([self.units[index], new], -1)
             below = self.units[index]
         return below
