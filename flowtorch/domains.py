@@ -52,6 +52,8 @@ class Named:
 
 
 Region: TypeAlias = Box | Named
+# A set that depends on what we cannot see.
+UNKNOWN = Named("unknown")
 
 
 def _aligned(a: tuple[float, ...], b: tuple[float, ...]) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -69,12 +71,15 @@ def region(constraint: Constraint) -> Region:
     base = getattr(constraint, "base_constraint", None)  # independent, and the support of a mixture
     if base is not None:
         return region(base)
+    within = getattr(constraint, "within", None)  # a part of a larger set that is known by a test alone
+    if within is not None:
+        return Named(f"a part of {region(within)}")
     parts = getattr(constraint, "cseq", None)  # cat and stack
     if parts is not None:
         return _join([region(p) for p in parts], getattr(constraint, "lengths", [1] * len(parts)))
     name = type(constraint).__name__.strip("_")
     if constraints.is_dependent(constraint):
-        return Named(name)  # depends on what we cannot see: equal to itself, in nothing but the whole space
+        return UNKNOWN
     if constraint.is_discrete:
         return Named(name, _arguments(constraint), discrete=True)
     lower = getattr(constraint, "lower_bound", None)
@@ -115,15 +120,25 @@ def includes(outer: Constraint, inner: Constraint) -> bool:
         >>> includes(constraints.unit_interval, constraints.positive)
         False
     """
+    within = getattr(_unwrapped(inner), "within", None)
+    if within is not None:
+        return includes(outer, within)
     a, b = region(outer), region(inner)
     if isinstance(a, Named) or isinstance(b, Named):
-        # A set that is not a box still lies in the whole space, unless it is discrete: a density on a lattice is none.
-        return a == b or (isinstance(a, Box) and a.is_real and isinstance(b, Named) and not b.discrete)
+        # What is no box is of lower dimension (a simplex, symmetric matrices) or discrete: a density over the whole
+        # space is none over it. Of a set that we know nothing about the user has to know.
+        return a == b or (isinstance(a, Box) and a.is_real and b == UNKNOWN)
     lower = _aligned(a.lower, b.lower)
     upper = _aligned(a.upper, b.upper)
     if len(lower[0]) != len(lower[1]) or len(upper[0]) != len(upper[1]):
         return max(a.lower) <= min(b.lower) and max(b.upper) <= min(a.upper)
     return all(x <= y for x, y in zip(*lower, strict=True)) and all(x >= y for x, y in zip(*upper, strict=True))
+
+
+def _unwrapped(constraint: Constraint) -> Constraint:
+    while hasattr(constraint, "base_constraint"):
+        constraint = constraint.base_constraint
+    return constraint
 
 
 def is_real(constraint: Constraint) -> bool:
@@ -133,7 +148,7 @@ def is_real(constraint: Constraint) -> bool:
 
 
 def describe(constraint: Constraint) -> str:
-    """Returns ``constraint`` as a short text: ``real``, ``(0, inf)``, ``simplex``."""
+    """Returns ``constraint`` as a short text: ``real``, ``(0, inf)``, ``Simplex``."""
     return str(region(constraint))
 
 

@@ -37,7 +37,10 @@ def number(
     """Refuses what is not a number strictly between the two; ``infinite`` admits an infinite end."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise OptionTypeError(f"{who}: {name} is expected to be a number; got {value!r}.")
-    inside = above < value < below or (infinite and value in (above, below) and math.isinf(value))
+    try:
+        inside = above < float(value) < below or (infinite and value in (above, below) and math.isinf(value))
+    except OverflowError:  # an integer that no float holds
+        inside = False
     if not inside:
         raise OptionError(f"{who}: {name} is expected to lie in ({above:g}, {below:g}); got {value!r}.")
 
@@ -70,14 +73,12 @@ def residual_widths(who: str, widths: Sequence[int]) -> None:
         raise OptionError(f"{who}: residual=True needs hidden layers of one width; got hidden_dims={widths}.")
 
 
-def module_factory(who: str, name: str, value: object) -> None:
-    """Refuses what cannot be called without arguments to make an ``nn.Module``."""
-    if isinstance(value, torch.nn.Module):
-        raise OptionTypeError(
-            f"{who}: {name} is expected to be a class such as torch.nn.ReLU; got the module {value!r}."
-        )
-    if not callable(value):
-        raise OptionTypeError(f"{who}: {name} is expected to be a class such as torch.nn.ReLU; got {value!r}.")
+def module_factory(who: str, name: str, value: object, like: str = "a class such as torch.nn.ReLU") -> None:
+    """Refuses what does not make an ``nn.Module``: a module made already, a plan, any other class."""
+    made = isinstance(value, torch.nn.Module)
+    other = isinstance(value, type) and not issubclass(value, torch.nn.Module)
+    if made or other or not callable(value) or hasattr(value, "_bind"):  # a plan can be called, but only with a shape
+        raise OptionTypeError(f"{who}: {name} is expected to be {like}; got {short(value)}.")
 
 
 def short(value: object) -> str:

@@ -78,8 +78,9 @@ def registered() -> dict[str, Callable[..., Any]]:
 
 
 def _activation(name: str) -> object:
-    # Only torch's own activations: they take no required arguments and touch nothing.
-    return getattr(torch.nn, name, None) if name in torch.nn.modules.activation.__all__ else None
+    # Only torch's own activations that are made without arguments: they touch nothing.
+    known = name in torch.nn.modules.activation.__all__ and name not in ("MultiheadAttention", "Threshold")
+    return getattr(torch.nn, name, None) if known else None
 
 
 def to_dict(plan: Any) -> dict[str, Any]:
@@ -119,8 +120,18 @@ def from_dict(specification: Mapping[str, Any], kind: type[Any] = object) -> Any
     """Makes what :func:`to_dict` wrote; ``kind`` is what it must be an instance of.
 
     Raises:
-        SpecificationError: for an unregistered name, an unknown or missing field, or a value that its class refuses.
+        SpecificationError: for an unregistered name, an unknown or missing field, a value that its class refuses, or
+        nesting too deep to follow.
     """
+    try:
+        return _from_dict(specification, kind)
+    except RecursionError:
+        raise SpecificationError(
+            "plan_from_dict: nesting that Python's recursion limit admits is expected; got plans nested too deep."
+        ) from None
+
+
+def _from_dict(specification: Mapping[str, Any], kind: type[Any] = object) -> Any:
     if not isinstance(specification, Mapping) or not isinstance(specification.get("type"), str):
         raise SpecificationError(f"plan_from_dict: a dict with a 'type' is expected; got {specification!r:.80}.")
     name = specification["type"]
@@ -153,7 +164,7 @@ def _decode(value: Any) -> Any:
             return float(value["float"])
         if set(value) == {"name"} and isinstance(value["name"], str):
             return _named(value["name"])
-        return from_dict(value)
+        return _from_dict(value)
     raise SpecificationError(f"plan_from_dict: plain data is expected; got {type(value).__name__}.")
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+import operator
+from collections.abc import Callable, Sequence
 from typing import Literal, TypeAlias, Union
 
 import torch
@@ -24,8 +25,9 @@ ModuleFactory: TypeAlias = Callable[[], torch.nn.Module]
 def as_size(shape: ShapeLike, who: str) -> torch.Size:
     """Returns ``shape`` as a ``torch.Size``; an ``int`` is a vector's length."""
     try:
-        sizes = (shape,) if isinstance(shape, int) else tuple(int(n) for n in shape)
-    except (TypeError, ValueError):
+        # Not int(n), which cuts 2.5 down to 2 and reads the string "23" as (2, 3).
+        sizes = (shape,) if isinstance(shape, int) else tuple(operator.index(n) for n in shape)
+    except TypeError:
         raise ShapeError(f"{who}: a shape is a sequence of integers; got {shape!r}.") from None
     if any(n < 0 for n in sizes):
         raise ShapeError(f"{who}: a shape has no negative sizes; got {sizes}.")
@@ -41,9 +43,14 @@ def as_nested(value: NestedLike, who: str) -> Nested:
     if isinstance(value, bool) or isinstance(value, str):
         raise OptionTypeError(f"{who}: numbers are expected; got {value!r}.")
     if isinstance(value, int | float):
-        return float(value)
-    if isinstance(value, Iterable):
+        try:
+            return float(value)
+        except OverflowError:  # an integer that no float holds
+            return math.inf if value > 0 else -math.inf
+    if isinstance(value, Sequence):  # a set has no order
         parts = tuple(as_nested(v, who) for v in value)
+        if not parts:
+            raise OptionTypeError(f"{who}: at least one number is expected; got {value!r}.")
         if len({nested_shape(p) for p in parts}) > 1:
             raise OptionTypeError(f"{who}: nested sequences must be rectangular; got {value!r}.")
         return parts

@@ -149,6 +149,9 @@ class Standardize(FixedAffinePlan):
         options.one_of("Standardize", "method", method, ("moments", "quantiles"))
         if not isinstance(data, torch.Tensor) or data.dim() == 0 or data.shape[0] == 0:
             raise ShapeError(f"Standardize: data of shape (rows, *event) is expected; got {options.short(data)}.")
+        columns = data[0].numel()
+        if names is not None and len(names) != columns:
+            raise ShapeError(f"Standardize: names for {columns} columns are expected; got {len(names)}.")
         data = data.detach().to(torch.float64)
         _refuse_columns(~torch.isfinite(data).all(0), "finite values", "values that are not", names)
         if method == "moments":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NoReturn, cast, final
 
 import torch
@@ -12,7 +13,7 @@ from typing_extensions import Self
 
 from .. import domains, options
 from ..errors import NotBoundError, ShapeError
-from ..specification import to_dict
+from ..specification import from_dict, to_dict
 from ..summary import Summary
 from ..types import Direction, Exactness, ShapeLike, as_size, numel
 
@@ -178,3 +179,27 @@ class Bijector(abc.ABC):
                 "Bind it with plan.bind(shape), or build a Flow."
             )
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+
+def plan_from_dict(specification: Mapping[str, Any]) -> Bijector:
+    """Makes the plan that ``plan.to_dict()`` wrote down.
+
+    It runs no code from the specification: a ``type`` names a registered class, and the class checks its fields.
+
+    Args:
+        specification: what ``to_dict`` returned, or the same after a round trip through JSON or YAML.
+
+    Returns:
+        A plan equal to the one written down.
+
+    Raises:
+        SpecificationError: for an unregistered name, an unknown field, or a value that its class refuses.
+
+    Example:
+        >>> from flowtorch.bijectors import Compose, Exp, SplineCoupling
+        >>> plan = Compose([SplineCoupling(count_bins=4), Exp()])
+        >>> plan_from_dict(plan.to_dict()) == plan
+        True
+    """
+    plan: Bijector = from_dict(specification, Bijector)
+    return plan

@@ -274,11 +274,19 @@ def _as_mask(who: str, mask: object) -> Mask:
         raise OptionTypeError(
             f"{who}: mask is expected to be 'half', 'alternate' or booleans; got {options.short(mask)}."
         )
+    if not _is_rectangular(found):
+        raise OptionError(f"{who}: mask is expected to be rectangular; got {options.short(mask)}.")
     return found
 
 
 def _as_tuple(value: object) -> NestedBool:
     return tuple(_as_tuple(v) for v in value) if isinstance(value, list | tuple) else value  # type: ignore[return-value]
+
+
+def _is_rectangular(mask: NestedBool) -> bool:
+    if not isinstance(mask, tuple):
+        return True
+    return all(_is_rectangular(part) and _shape(part) == _shape(mask[0]) for part in mask)
 
 
 def _shape(mask: NestedBool) -> tuple[int, ...]:

@@ -7,6 +7,7 @@ what to keep is known by type.
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, cast
@@ -62,11 +63,13 @@ for _names, _classes in {
     ("loc", "scale", "event_dim"): (transforms.AffineTransform,),
     ("exponent",): (transforms.PowerTransform,),
     ("parts",): (transforms.ComposeTransform,),
+    ("base_transform", "reinterpreted_batch_ndims"): (transforms.IndependentTransform,),
 }.items():
     for _cls in _classes:
         register_base(_cls, *_names)
 register_base(td.Independent, "reinterpreted_batch_ndims", base_distribution="base_dist")
 register_base(td.TransformedDistribution, "transforms", base_distribution="base_dist")
+register_base(transforms._InverseTransform, transform="_inv")
 
 
 class Carried(torch.nn.Module):
@@ -75,13 +78,15 @@ class Carried(torch.nn.Module):
     Args:
         carried: the distribution or transform.
         learn: whether its tensors become parameters, kept within their constraints.
+        depth: how deep it is nested.
 
     Raises:
         BaseError: for tensors that are computed from others that require gradients, or arguments that cannot be learnt.
     """
 
-    def __init__(self, carried: Distribution | Transform, learn: bool) -> None:
+    def __init__(self, carried: Distribution | Transform, learn: bool, depth: int = 0) -> None:
         super().__init__()
+        self._depth = depth
         self._cls = type(carried)
         self._constants: dict[str, Any] = {}
         self._constraints: dict[str, constraints.Constraint] = {}
@@ -122,13 +127,13 @@ class Carried(torch.nn.Module):
 
     def _hold_part(self, name: str, value: Any, learn: bool) -> None:
         if type(value) in _ARGUMENTS:
-            self.add_module(name, Carried(value, learn))
+            self.add_module(name, Carried(value, learn, self._depth + 1))
         elif isinstance(value, torch.nn.Module):
             self.add_module(name, value)
         else:
-            if isinstance(value, Distribution) or _holds_tensors(value):
-                _warn_kept(value)
-            self._constants[name] = value
+            if _holds_tensors(value):
+                _warn_kept(value, 6 + 2 * self._depth)
+            self._constants[name] = _without_validation(value) if isinstance(value, Distribution) else value
 
     def _value(self, name: str) -> Any:
         if name in self._constants:
@@ -153,11 +158,11 @@ class Carried(torch.nn.Module):
 
 
 class Kept(torch.nn.Module):
-    """A distribution of a type that is not registered, kept as it is."""
+    """A distribution of a type that is not registered, kept as it is, but for its validation, which is the flow's."""
 
     def __init__(self, kept: Distribution) -> None:
         super().__init__()
-        self._kept = kept
+        self._kept = _without_validation(kept)
 
     def forward(self) -> Distribution:
         """Returns the distribution."""
@@ -178,7 +183,7 @@ def carry(base: Distribution, learn: bool) -> Carried | Kept:
             "it: "
             f"{_registration(base)}."
         )
-    _warn_kept(base)
+    _warn_kept(base, 4)
     return Kept(base)
 
 
@@ -193,18 +198,35 @@ def _constraint(carried: Distribution, argument: str) -> constraints.Constraint:
     return constraint
 
 
+def _without_validation(kept: Distribution) -> Distribution:
+    kept = copy.copy(kept)
+    kept._validate_args = False
+    return kept
+
+
 def _holds_tensors(value: Any) -> bool:
-    return isinstance(value, Transform) and any(isinstance(v, torch.Tensor) for v in vars(value).values())
+    """Returns whether something within ``value`` would be left behind when the flow is moved or saved."""
+    if isinstance(value, list | tuple):
+        return any(map(_holds_tensors, value))
+    if isinstance(value, Transform):
+        # Under _inv a transform keeps its inverse, which refers back to it.
+        return any(_holds_tensors(v) for k, v in vars(value).items() if k != "_inv")
+    return isinstance(value, torch.Tensor | torch.nn.Module | Distribution)
+
+
+def called(base: object) -> str:
+    """Returns what to call a base in a message: an ``Independent`` with what is independent."""
+    return f"Independent({called(base.base_dist)})" if type(base) is td.Independent else type(base).__name__
 
 
 def _registration(value: object) -> str:
     return f"flowtorch.distributions.register_base({type(value).__name__}, *names of its constructor's arguments)"
 
 
-def _warn_kept(value: object) -> None:
+def _warn_kept(value: object, stacklevel: int) -> None:
     warnings.warn(
         f"Flow: the base's {type(value).__name__} is not of a registered type and is kept as it is: it will not "
         "follow .to() "
         f"or be in the state_dict. Register it with {_registration(value)}.",
-        stacklevel=4,
+        stacklevel=stacklevel,
     )

@@ -5,16 +5,19 @@ from __future__ import annotations
 from typing import Protocol, cast
 
 import torch
-from torch.distributions import Distribution, Independent, constraints
+from torch.distributions import Distribution, Independent
+from torch.distributions.constraints import Constraint
 
 from .. import domains, options
-from ..bijectors import Bijector, BoundBijector, BoundCompose
+from ..bijectors import Bijector, BoundBijector, BoundCompose, Compose
 from ..bijectors.bound import as_plan, batch_with_context
+from ..bijectors.compose import name
 from ..errors import BaseError, ContextError, DomainError, OptionError, OptionTypeError, ShapeError
 from ..summary import Row, Summary
 from ..types import ShapeLike, as_size, numel
-from .base import carry
-from .pushforward import Pushforward, support_of
+from .base import Carried, Kept, called, carry
+from .density import is_unknown, support_of
+from .pushforward import Pushforward
 from .view import FlowView
 
 
@@ -92,17 +95,15 @@ class Flow(torch.nn.Module, Pushforward):
                     f"Flow: a context of shape {tuple(needed)}, the base's, is expected after any embedding; got "
                     f"{None if embedded is None else tuple(embedded)}."
                 )
-            support = domains.lift(constraints.real, len(base.event_shape))
-        else:
-            support = support_of(base)
+        support = support_of(base)
         if not domains.includes(plan.domain, support):
             raise DomainError(
-                f"Flow: the first layer ({type(plan).__name__}) is expected to take all that the base "
-                f"({type(base).__name__}) gives; its domain is {domains.describe(plan.domain)}, got support "
+                f"Flow: the first layer ({_first_layer(plan)}) is expected to take all that the base "
+                f"({called(base)}) gives; its domain is {domains.describe(plan.domain)}, got support "
                 f"{domains.describe(support)}."
             )
-        self._base_real = domains.is_real(support)
-        self._has_rsample = self._conditional_base or base.has_rsample
+        self._base_real = is_unknown(support) or domains.is_real(support)
+        self._has_rsample = bool(getattr(base, "has_rsample", self._conditional_base))
         self.base = base if isinstance(base, torch.nn.Module) else carry(base, learn_base)
         self.bijector: BoundBijector[Bijector] = plan.bind(base.event_shape, embedded)
         like = next((t for t in (*self.base.buffers(), *self.base.parameters()) if t.is_floating_point()), None)
@@ -129,19 +130,26 @@ class Flow(torch.nn.Module, Pushforward):
     def _can_rsample(self) -> bool:  # type: ignore[override]  # the base's
         return self._has_rsample
 
-    def _context(self, context: torch.Tensor | None, who: str) -> torch.Tensor | None:
+    def _check_context(self, context: torch.Tensor | None, who: str) -> None:
         batch_with_context(f"Flow.{who}", torch.Size(), context, self.context_shape)
+
+    def _context(self, context: torch.Tensor | None, who: str) -> torch.Tensor | None:
+        self._check_context(context, who)
         return context if context is None or self.embedding is None else self._embed(context)
 
     def _base(self, context: torch.Tensor | None) -> Distribution:
         if self._conditional_base:
             assert context is not None  # the flow's context was checked to be there
             return cast(ConditionalBase, self.base).condition(context)
-        return self.base if isinstance(self.base, Distribution) else cast(Distribution, self.base())
+        return cast(Distribution, self.base() if isinstance(self.base, Carried | Kept) else self.base)
 
     @property
     def _base_is_real(self) -> bool:
         return self._base_real
+
+    @property
+    def _base_support(self) -> Constraint:
+        return support_of(self.base if self._conditional_base else self._base(None))
 
     # The context ----------------------------------------------------------------------------------------------------
 
@@ -209,7 +217,8 @@ class Flow(torch.nn.Module, Pushforward):
             >>> flow.condition(torch.zeros(7, 3)).sample((5,)).shape
             torch.Size([5, 7, 2])
         """
-        return FlowView(self, self.bijector, self._context(context, "condition"))
+        self._check_context(context, "condition")
+        return FlowView(self, self.bijector, context)
 
     def expand(self, batch_shape: ShapeLike, _instance: Distribution | None = None) -> FlowView:
         """Returns the distribution with this batch shape; it owns no parameters.
@@ -281,6 +290,12 @@ def _checked_base(base: object) -> Distribution:
             f"Flow: a torch.distributions.Distribution is expected as base; got {options.short(base)}."
         )
     return cast(Distribution, base)
+
+
+def _first_layer(plan: Bijector) -> str:
+    while isinstance(plan, Compose):
+        plan = plan.parts[0]
+    return name(plan)
 
 
 def _fit_to(base: Distribution, plan: Bijector) -> Distribution:

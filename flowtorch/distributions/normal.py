@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import functools
+from typing import TYPE_CHECKING, TypedDict
+
 import torch
-from torch.distributions import Distribution, Independent, Normal
+from torch.distributions import Distribution, Independent, Normal, constraints
+from torch.distributions.constraints import Constraint
 from torch.nn import functional as F
 
-from .. import options
+from .. import domains, options
 from ..errors import ContextError, ShapeError
 from ..parameters import DenseNN, Parameters
 from ..types import ShapeLike, as_size
 from .base import register_base
 
+if TYPE_CHECKING:
+    _IndependentNormal = Independent[Normal]
+else:
+    _IndependentNormal = Independent  # cannot be subscripted in older releases of torch
 
-class DiagNormal(Independent[Normal]):
+
+class DiagNormal(_IndependentNormal):
     r"""Independent normals over an event of any shape: what most flows start from.
 
     .. math:: \log p(x) = \sum_i \log \mathcal{N}(x_i; \mu_i, \sigma_i)
@@ -33,6 +42,9 @@ class DiagNormal(Independent[Normal]):
         torch.Size([5])
     """
 
+    # For what is learnt of it; as torch declares it.
+    arg_constraints: dict[str, Constraint] = {"loc": constraints.real, "scale": constraints.positive}  # noqa: RUF012
+
     def __init__(
         self,
         shape: ShapeLike,
@@ -42,8 +54,9 @@ class DiagNormal(Independent[Normal]):
         validate_args: bool | None = None,
     ) -> None:
         event = as_size(shape, "DiagNormal")
+        kind = _kind(loc, scale)
         try:
-            mean, deviation = (torch.as_tensor(v, dtype=_dtype(loc, scale)).expand(event) for v in (loc, scale))
+            mean, deviation = (torch.as_tensor(v, **kind).expand(event) for v in (loc, scale))
         except RuntimeError:
             raise ShapeError(
                 f"DiagNormal: loc and scale that broadcast to {tuple(event)} are expected; got {_shape(loc)} and "
@@ -76,11 +89,16 @@ class DiagNormal(Independent[Normal]):
 register_base(DiagNormal, "shape", "loc", "scale")
 
 
-def _dtype(*values: torch.Tensor | float) -> torch.dtype:
-    for v in values:
-        if isinstance(v, torch.Tensor):
-            return v.dtype
-    return torch.get_default_dtype()
+class _Kind(TypedDict):
+    dtype: torch.dtype
+    device: torch.device | None
+
+
+def _kind(*values: torch.Tensor | float) -> _Kind:
+    tensors = [v for v in values if isinstance(v, torch.Tensor)]
+    dtypes = [v.dtype for v in tensors if v.is_floating_point()]
+    dtype = functools.reduce(torch.promote_types, dtypes) if dtypes else torch.get_default_dtype()
+    return {"dtype": dtype, "device": tensors[0].device if tensors else None}
 
 
 def _shape(value: torch.Tensor | float) -> tuple[int, ...]:
@@ -116,6 +134,13 @@ class ConditionalNormal(torch.nn.Module):
         source = params_fn or DenseNN()
         n = len(self.event_shape)
         self.params = source.bind([self.event_shape] * 2, None, self.context_shape, coordinate_dims=n)
+
+    has_rsample = True
+
+    @property
+    def support(self) -> Constraint:
+        """The whole space."""
+        return domains.lift(constraints.real, len(self.event_shape))
 
     def condition(self, context: torch.Tensor) -> Independent[Normal]:
         """Returns the distribution at ``context`` ``(*batch, *context_shape)``."""

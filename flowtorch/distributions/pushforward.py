@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import abc
-from typing import cast
+import itertools
+from collections.abc import Callable
 
 import torch
 from torch.distributions import Distribution
 from torch.distributions.constraints import Constraint
 
 from .. import domains
-from ..bijectors import Bijector, BoundBijector
+from ..bijectors import Bijector, BoundBijector, BoundCompose, Compose
 from ..bijectors.bound import batch_with_context
 from ..errors import ContextError, DomainError, NotSupportedError
 from ..types import ShapeLike, TensorPair, as_size
+from . import density
 
 
 class Pushforward(Distribution):
@@ -37,7 +39,12 @@ class Pushforward(Distribution):
     @property
     @abc.abstractmethod
     def _base_is_real(self) -> bool:
-        """Whether the base's support is the whole space, which spares looking at it at each call."""
+        """Whether the base's support is the whole space (or unknown), which spares looking at it at each call."""
+
+    @property
+    @abc.abstractmethod
+    def _base_support(self) -> Constraint:
+        """The base's support, as far as it is known without a context."""
 
     # Densities ------------------------------------------------------------------------------------------------------
 
@@ -61,18 +68,13 @@ class Pushforward(Distribution):
         if self._validate_args:
             self._refuse_outside(value, context)
         x, log_det = self._bound.inverse_and_log_det(value, context)
-        return self._base_log_prob(self._base(context), x) + log_det
-
-    def _base_log_prob(self, base: Distribution, x: torch.Tensor) -> torch.Tensor:
-        if self._base_is_real:
-            return base.log_prob(x)
-        support = support_of(base)
-        inside = _check(support, x)
-        safe = torch.where(_over_event(inside, base), x, _inside(support, x))
-        return torch.where(inside, base.log_prob(safe), -torch.inf)
+        base = self._base(context)
+        # Flows see to what lies outside by themselves.
+        plain = self._base_is_real or isinstance(base, Pushforward)
+        return (base.log_prob(x) if plain else density.log_prob(base, x)) + log_det
 
     def _refuse_outside(self, value: torch.Tensor, context: torch.Tensor | None) -> None:
-        outside = ~self._inside_support(value, context) & ~_any_nan(value, len(self.event_shape))
+        outside = ~self._inside_support(value, context) & ~density.any_nan(value, len(self.event_shape))
         if bool(outside.any()):
             raise DomainError(
                 f"{type(self).__name__}.log_prob: values in the support {domains.describe(self.support)} are "
@@ -82,8 +84,11 @@ class Pushforward(Distribution):
 
     def _inside_support(self, value: torch.Tensor, context: torch.Tensor | None) -> torch.Tensor:
         x, log_det = self._bound.inverse_and_log_det(value, context)
-        inside = ~torch.isneginf(log_det) & ~_any_nan(value, len(self.event_shape))
-        return inside if self._base_is_real else inside & _check(support_of(self._base(context)), x)
+        inside = ~torch.isneginf(log_det) & ~density.any_nan(value, len(self.event_shape))
+        if self._base_is_real:
+            return inside
+        base = self._base(context)
+        return inside & density.contains(density.support_of(base), x, len(base.event_shape))
 
     # Samples --------------------------------------------------------------------------------------------------------
 
@@ -137,9 +142,14 @@ class Pushforward(Distribution):
         """
         context = self._context(context, "rsample_and_log_prob")
         base = self._reparameterized(self._expanded_base(context), "rsample_and_log_prob")
-        x = base.rsample(as_size(sample_shape, "rsample_and_log_prob"))
+        draws = as_size(sample_shape, "rsample_and_log_prob")
+        if isinstance(base, Pushforward):
+            x, log_prob = base.rsample_and_log_prob(draws)
+        else:
+            x = base.rsample(draws)
+            log_prob = base.log_prob(x)
         y, log_det = self._bound.forward_and_log_det(x, context)
-        return y, base.log_prob(x) - log_det
+        return y, log_prob - log_det
 
     def _reparameterized(self, base: Distribution, what: str) -> Distribution:
         if not base.has_rsample:
@@ -159,7 +169,7 @@ class Pushforward(Distribution):
     def normalize(self, value: torch.Tensor, context: torch.Tensor | None = None) -> torch.Tensor:
         """Returns the preimage of data under the flow, without gradients."""
         with torch.no_grad():
-            return self.rnormalize(value, context)
+            return self._bound.inverse_and_log_det(value, self._context(context, "normalize"))[0]
 
     # What univariate flows have beside ------------------------------------------------------------------------------
 
@@ -167,28 +177,29 @@ class Pushforward(Distribution):
         """Returns the cumulative distribution function of a flow with event shape ``()``.
 
         Raises:
-            NotSupportedError: for other events.
+            NotSupportedError: for other events, or if the base has none.
         """
         context = self._context(context, "cdf")
         sign = self._univariate_sign("cdf")
-        x = self._bound.inverse_and_log_det(value, context)[0]
-        below = self._base(context).cdf(x)
+        x, log_det = self._bound.inverse_and_log_det(value, context)
+        below = self._univariate(density.cdf, self._base(context), x)
         result = below if sign > 0 else 1 - below
-        box = domains.region(self._bound.codomain)
-        if isinstance(box, domains.Box) and not box.is_real:
-            result = torch.where(value <= box.lower[0], 0.0, torch.where(value >= box.upper[0], 1.0, result))
-        return result
+        if self._onto_codomain and domains.is_real(self._bound.codomain):
+            return result
+        # Outside the image there is no preimage: x is another point's, and the image an interval around that one.
+        above = value > self._bound.forward_and_log_det(x, context)[0]
+        return torch.where(torch.isneginf(log_det), above.to(result.dtype), result)
 
     def icdf(self, value: torch.Tensor, context: torch.Tensor | None = None) -> torch.Tensor:
         """Returns the quantile function of a flow with event shape ``()``.
 
         Raises:
-            NotSupportedError: for other events.
+            NotSupportedError: for other events, or if the base has none.
         """
         context = self._context(context, "icdf")
         sign = self._univariate_sign("icdf")
-        x = self._base(context).icdf(value if sign > 0 else 1 - value)
-        return self._bound.forward_and_log_det(x, context)[0]
+        x = self._univariate(density.icdf, self._base(context), value if sign > 0 else 1 - value)
+        return _image_with_ends(self._bound, x, context)
 
     def _univariate_sign(self, what: str) -> int:
         if self.event_shape != torch.Size():
@@ -198,6 +209,17 @@ class Pushforward(Distribution):
                 f"which there is no exact {what}."
             )
         return self._bound.sign
+
+    def _univariate(
+        self, function: Callable[[Distribution, torch.Tensor], torch.Tensor], base: Distribution, x: torch.Tensor
+    ) -> torch.Tensor:
+        try:
+            return function(base, x)
+        except NotImplementedError:
+            what = function.__name__
+            raise NotSupportedError(
+                f"{type(self).__name__}.{what}: a base with a {what} is expected; got {type(base).__name__}."
+            ) from None
 
     # What torch.distributions asks for ------------------------------------------------------------------------------
 
@@ -211,59 +233,40 @@ class Pushforward(Distribution):
     @property
     def support(self) -> Constraint:
         """Where the density can be positive."""
-        covers = self._base_is_real or domains.includes(support_of(self._base(None)), self._bound.domain)
-        return self._bound.codomain if covers else Image(self)
-
-
-class Image(Constraint):
-    """The image under a flow of a base's support that is not all of the first domain."""
-
-    is_discrete = False
-
-    def __init__(self, of: Pushforward) -> None:
-        self.of = of
-        super().__init__()
+        bound = self._bound
+        covers = self._base_is_real or domains.includes(self._base_support, bound.domain)
+        covers = covers and self._onto_codomain
+        return bound.codomain if covers else density.Part(self._drawn, bound.codomain)
 
     @property
-    def event_dim(self) -> int:  # type: ignore[override]  # torch has a class attribute
-        """How many dimensions an event has."""
-        return len(self.of.event_shape)
+    def _onto_codomain(self) -> bool:
+        return _is_onto(self._bound.plan)
 
-    def check(self, value: torch.Tensor) -> torch.Tensor:
-        """Returns for each event whether its preimage lies in the base's support."""
-        return self.of._inside_support(value, self.of._context(None, "support"))
+    def _drawn(self, value: torch.Tensor) -> torch.Tensor:
+        return self._inside_support(value, self._context(None, "support"))
 
 
-def support_of(base: Distribution) -> Constraint:
-    """Returns the support of a base."""
-    return cast(Constraint, base.support)
+def _is_onto(plan: Bijector) -> bool:
+    """Returns whether a plan's image is all of its codomain: not so where a part takes more than it is given."""
+    if not isinstance(plan, Compose):
+        return True
+    meet = all(domains.includes(a.codomain, b.domain) for a, b in itertools.pairwise(plan.parts))
+    return meet and all(map(_is_onto, plan.parts))
 
 
-def _any_nan(value: torch.Tensor, event_dim: int) -> torch.Tensor:
-    nan = value.isnan()
-    return nan.flatten(-event_dim).any(-1) if event_dim else nan
-
-
-def _check(support: Constraint, x: torch.Tensor) -> torch.Tensor:
-    """Returns whether ``x`` lies in the support; True for NaN, so that NaN goes in and comes out."""
-    checked: torch.Tensor = support.check(x)
-    return checked | _any_nan(x, x.dim() - checked.dim())
-
-
-def _over_event(mask: torch.Tensor, base: Distribution) -> torch.Tensor:
-    return mask.reshape((*mask.shape, *(1,) * len(base.event_shape)))
-
-
-def _inside(support: Constraint, x: torch.Tensor) -> torch.Tensor:
-    """Returns a point inside a box to stand in for values outside, so that gradients stay finite; else ``x``."""
-    while hasattr(support, "base_constraint"):
-        support = support.base_constraint
-    lower, upper = getattr(support, "lower_bound", None), getattr(support, "upper_bound", None)
-    if lower is not None and upper is not None:
-        return torch.as_tensor((lower + upper) / 2, dtype=x.dtype, device=x.device)
-    if lower is not None:
-        return torch.as_tensor(lower + 1, dtype=x.dtype, device=x.device)
-    return x if upper is None else torch.as_tensor(upper - 1, dtype=x.dtype, device=x.device)
+def _image_with_ends(bound: BoundBijector[Bijector], x: torch.Tensor, context: torch.Tensor | None) -> torch.Tensor:
+    """Returns the image under a univariate map, that of the ends of its domain being the ends of its codomain."""
+    if isinstance(bound, BoundCompose):
+        for part in bound.parts:
+            x = _image_with_ends(part, x, context)
+        return x
+    y = bound.forward_and_log_det(x, context)[0]
+    domain, codomain = domains.region(bound.domain), domains.region(bound.codomain)
+    if not isinstance(domain, domains.Box) or not isinstance(codomain, domains.Box):
+        return y
+    ends = codomain.lower[0], codomain.upper[0]
+    low, high = ends if bound.sign > 0 else ends[::-1]
+    return torch.where(x <= domain.lower[0], low, torch.where(x >= domain.upper[0], high, y))
 
 
 def no_context(who: str, context: torch.Tensor | None) -> None:

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch.distributions import Distribution
+from torch.distributions.constraints import Constraint
 
 from ..bijectors import Bijector, BoundBijector
+from ..bijectors.bound import batch_with_context
 from ..errors import ContextError, ShapeError
 from ..types import ShapeLike, as_size
 from .pushforward import Pushforward, no_context
@@ -25,7 +27,7 @@ class FlowView(Pushforward):
     Args:
         flow: what is seen.
         bijector: the flow's bijector, or its first parts.
-        context: the context after embedding, or None.
+        context: the context before embedding, which is done at each call, with the parameters of the time; or None.
         batch_shape: the batch shape; by default that of base and context.
     """
 
@@ -36,13 +38,12 @@ class FlowView(Pushforward):
         context: torch.Tensor | None,
         batch_shape: torch.Size | None = None,
     ) -> None:
-        self._flow, self._bijector, self._held = flow, bijector, context
-        base = torch.Size() if flow._needs_context and context is None else self._natural_batch()
-        super().__init__(base if batch_shape is None else batch_shape, bijector.out_shape, validate_args=False)
+        self._flow, self._bijector, self._held, self._expanded = flow, bijector, context, batch_shape
+        if batch_shape is None:
+            shape = None if context is None else flow.context_shape
+            batch_shape = batch_with_context("FlowView", flow.batch_shape, context, shape)
+        super().__init__(batch_shape, bijector.out_shape, validate_args=False)
         self._validate_args = flow._validate_args
-
-    def _natural_batch(self) -> torch.Size:
-        return self._full_batch(self._held, self._flow._base(self._held))
 
     @property
     def _bound(self) -> BoundBijector[Bijector]:
@@ -53,6 +54,10 @@ class FlowView(Pushforward):
         return self._flow._base_is_real
 
     @property
+    def _base_support(self) -> Constraint:
+        return self._flow._base_support
+
+    @property
     def _can_rsample(self) -> bool:  # type: ignore[override]  # the flow's
         return self._flow.has_rsample
 
@@ -60,14 +65,13 @@ class FlowView(Pushforward):
         if self._held is None:
             return self._flow._context(context, who)
         no_context(f"FlowView.{who}", context)
-        return self._held
+        return self._flow._context(self._held, who)
 
     def _base(self, context: torch.Tensor | None) -> Distribution:
-        return self._flow._base(context)
-
-    def _expanded_base(self, context: torch.Tensor | None) -> Distribution:
-        base = super()._expanded_base(context)
-        batch = torch.broadcast_shapes(base.batch_shape, self.batch_shape)
+        base = self._flow._base(context)
+        if self._expanded is None:
+            return base
+        batch = torch.broadcast_shapes(base.batch_shape, self._expanded)
         return base if batch == base.batch_shape else base.expand(batch)
 
     def condition(self, context: torch.Tensor) -> FlowView:
@@ -78,7 +82,11 @@ class FlowView(Pushforward):
         """
         if self._held is not None or not self._flow._needs_context:
             raise ContextError("FlowView.condition: a view that needs a context is expected; got one that needs none.")
-        return FlowView(self._flow, self._bijector, self._flow._context(context, "condition"))
+        self._flow._check_context(context, "condition")
+        if self._expanded is None:
+            return FlowView(self._flow, self._bijector, context)
+        batch = batch_with_context("FlowView.condition", self._expanded, context, self._flow.context_shape)
+        return FlowView(self._flow, self._bijector, context, batch)
 
     def expand(self, batch_shape: ShapeLike, _instance: Distribution | None = None) -> FlowView:
         """Returns the view with this batch shape; each entry is drawn on its own.

@@ -9,6 +9,7 @@ from typing import cast
 import torch
 from torch.nn import functional as F
 
+from ..errors import ContextError
 from ..types import ModuleFactory
 
 
@@ -61,7 +62,7 @@ class Dense(torch.nn.Module):
         if x is None or context is None:
             given = context if x is None else x
             if given is None:
-                raise TypeError("Dense: x or a context is expected; got neither.")
+                raise ContextError("Dense: x or a context is expected; got neither.")
             h = F.linear(given, weight, bias)
         else:
             h = F.linear(x, weight[:, : self.in_features], bias) + F.linear(context, weight[:, self.in_features :])

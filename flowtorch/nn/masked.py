@@ -147,9 +147,9 @@ class MaskedDense(torch.nn.Module):
 class MaskedDenseSteps:
     """The same network one step at a time, evaluating each hidden unit and each output exactly once.
 
-    Hidden units are sorted by degree, so at step ``s`` the units of degree ``s`` join those known before, each reading a
-    prefix of the layer below. No mask is needed: a prefix is exactly what the masks leave in force. All steps together
-    cost no more multiply-adds than one :meth:`MaskedDense.forward`, about half where ``steps`` is large.
+    Hidden units are sorted by degree, so at step ``s`` the units of degree ``s`` join those known before, each reading
+    a prefix of the layer below. No mask is needed: a prefix is exactly what the masks leave in force. All steps
+    together cost no more multiply-adds than one :meth:`MaskedDense.forward`, about half where ``steps`` is large.
 
     Args:
         net: the network.

@@ -6,12 +6,10 @@ from .base import BoundAutoregressiveParameters as BoundAutoregressiveParameters
 from .base import BoundParameters as BoundParameters
 from .base import Parameters as Parameters
 from .dense_nn import DenseNN as DenseNN
+from .made import MADE as DenseAutoregressive  # the name that FlowTorch 0.8 gave it
 from .made import MADE as MADE
 from .network import Network as Network
 from .tensor import Tensor as Tensor
-
-# The name that FlowTorch 0.8 gave it.
-DenseAutoregressive = MADE
 
 __all__ = [
     "MADE",

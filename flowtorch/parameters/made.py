@@ -140,7 +140,7 @@ class BoundMADESteps(AutoregressiveSteps):
 
 def as_permutation(who: str, value: object) -> tuple[int, ...]:
     """Returns a permutation of ``0 .. n-1`` as a tuple, or refuses it."""
-    items = value.tolist() if isinstance(value, torch.Tensor) else value
+    items = value.tolist() if hasattr(value, "tolist") else value  # a tensor, or numpy's
     if not isinstance(items, Sequence) or any(isinstance(i, bool) or not isinstance(i, int) for i in items):
         raise OptionTypeError(f"{who}: permutation is expected to be a sequence of integers; got {value!r}.")
     if sorted(items) != list(range(len(items))):

@@ -44,7 +44,8 @@ class Network(Parameters):
     factory: Callable[[int, int], torch.nn.Module]
 
     def __post_init__(self) -> None:
-        options.module_factory("Network", "factory", self.factory)
+        like = "a function (in_features, out_features) that returns an nn.Module"
+        options.module_factory("Network", "factory", self.factory, like)
 
     def _bind(
         self, layout: ParameterLayout, input_shape: torch.Size | None, context_shape: torch.Size | None

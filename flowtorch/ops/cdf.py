@@ -1,0 +1,144 @@
+"""Distribution functions and quantile functions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Literal, TypeAlias
+
+import torch
+
+from ..errors import OptionError
+from .elementary import sigmoid
+from .logarithms import log1p_square
+
+Distribution: TypeAlias = Literal["normal", "logistic", "laplace", "cauchy", "gumbel"]
+DISTRIBUTIONS: tuple[Distribution, ...] = ("normal", "logistic", "laplace", "cauchy", "gumbel")
+
+
+def cdf(
+    x: torch.Tensor,
+    distribution: Distribution,
+    loc: float = 0.0,
+    scale: float = 1.0,
+    *,
+    inverse: bool = False,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    r"""Maps the real line onto the unit interval by a distribution function.
+
+    .. math::
+        y = F\!\left(\frac{x - \mu}{\sigma}\right), \qquad
+        \log \left|\frac{dy}{dx}\right| = \log f\!\left(\frac{x - \mu}{\sigma}\right) - \log \sigma, \qquad
+        x = \mu + \sigma F^{-1}(y)
+
+    with, for :math:`F(z)`, ``"normal"`` :math:`\Phi(z)`, ``"logistic"`` :math:`1 / (1 + e^{-z})`, ``"laplace"``
+    :math:`e^z / 2` below 0 and :math:`1 - e^{-z} / 2` above, ``"cauchy"`` :math:`1/2 + \arctan(z) / \pi`, ``"gumbel"``
+    :math:`e^{-e^{-z}}`.
+
+    Shapes: both results have the shape of ``x``.
+
+    Args:
+        x: Any real number; with ``inverse=True``, a number strictly between 0 and 1.
+        distribution: Which one.
+        loc: The location :math:`\mu`.
+        scale: The scale :math:`\sigma > 0`.
+        inverse: Takes ``y`` and returns ``x``.
+
+    Returns:
+        The value, forward never rounded to 0 or 1, and the log-derivative of the map computed: from the log-density, so
+        that it is right far out in the tails, where the value has no digits left.
+
+    Raises:
+        OptionError: For an unknown distribution or a scale that is not positive.
+
+    Example:
+        >>> cdf(torch.tensor([0.0, 1e3]), "normal")
+        (tensor([0.5000, 1.0000]), tensor([-9.1894e-01, -5.0000e+05]))
+    """
+    if distribution not in _FUNCTIONS:
+        raise OptionError(f"cdf: one of {', '.join(DISTRIBUTIONS)} is expected; got {distribution!r}.")
+    if not scale > 0.0:
+        raise OptionError(f"cdf: a scale above 0 is expected; got {scale}.")
+    forward, quantile = _FUNCTIONS[distribution]
+    if inverse:
+        z, log_derivative = quantile(x)
+        return loc + scale * z, log_derivative + math.log(scale)
+    y, log_derivative = forward((x - loc) / scale)
+    info = torch.finfo(x.dtype)
+    return y.clamp(info.tiny, 1.0 - info.eps / 2.0), log_derivative - math.log(scale)
+
+
+Pair: TypeAlias = tuple[torch.Tensor, torch.Tensor]
+
+
+def _normal(z: torch.Tensor) -> Pair:
+    return torch.special.ndtr(z), _log_normal(z)
+
+
+def _normal_quantile(y: torch.Tensor) -> Pair:
+    # Halves have no ndtri, which torch has for the larger dtypes only.
+    half = y.dtype in (torch.float16, torch.bfloat16)
+    z = torch.special.ndtri(y.float()).to(y.dtype) if half else torch.special.ndtri(y)
+    return z, -_log_normal(z)
+
+
+def _log_normal(z: torch.Tensor) -> torch.Tensor:
+    return -0.5 * z * z - 0.5 * math.log(2.0 * math.pi)
+
+
+def _logistic(z: torch.Tensor) -> Pair:
+    return sigmoid(z)
+
+
+def _logistic_quantile(y: torch.Tensor) -> Pair:
+    return sigmoid(y, inverse=True)
+
+
+def _laplace(z: torch.Tensor) -> Pair:
+    tail = 0.5 * torch.exp(-torch.abs(z))
+    return torch.where(z < 0.0, tail, 1.0 - tail), -torch.abs(z) - math.log(2.0)
+
+
+def _laplace_quantile(y: torch.Tensor) -> Pair:
+    # 1 - y is exact where it is used.
+    tail = torch.where(y < 0.5, y, 1.0 - y)
+    log_tail = torch.log(2.0 * tail)
+    return torch.where(y < 0.5, log_tail, -log_tail), -torch.log(tail)
+
+
+def _cauchy(z: torch.Tensor) -> Pair:
+    # 1/2 + atan(z) / pi has no digits left in the lower tail.
+    return torch.atan2(torch.ones_like(z), -z) / math.pi, -math.log(math.pi) - log1p_square(z)
+
+
+def _cauchy_quantile(y: torch.Tensor) -> Pair:
+    # tan(pi (y - 1/2)) is right to rounding in the middle, -1 / tan(pi y) in the lower tail; 1 - y is exact.
+    middle = (y > 0.25) & (y < 0.75)
+    centre = torch.tan(math.pi * (torch.where(middle, y, 0.5) - 0.5))
+    tail = torch.where(middle, 0.25, torch.where(y < 0.5, y, 1.0 - y))
+    far = 1.0 / torch.tan(math.pi * tail)
+    z = torch.where(middle, centre, torch.where(y < 0.5, -far, far))
+    return z, math.log(math.pi) + log1p_square(z)
+
+
+def _gumbel(z: torch.Tensor) -> Pair:
+    # Below, the exponential is beyond the dtype; infinity times a derivative of 0 would be NaN.
+    limit = math.log(torch.finfo(z.dtype).max)
+    below = z < -limit
+    rate = torch.exp(-torch.where(below, 0.0, z))
+    return torch.where(below, 0.0, torch.exp(-rate)), torch.where(below, -torch.inf, -z - rate)
+
+
+def _gumbel_quantile(y: torch.Tensor) -> Pair:
+    rate = -torch.log(y)
+    z = -torch.log(rate)
+    return z, z + rate
+
+
+_FUNCTIONS: dict[str, tuple[Callable[[torch.Tensor], Pair], Callable[[torch.Tensor], Pair]]] = {
+    "normal": (_normal, _normal_quantile),
+    "logistic": (_logistic, _logistic_quantile),
+    "laplace": (_laplace, _laplace_quantile),
+    "cauchy": (_cauchy, _cauchy_quantile),
+    "gumbel": (_gumbel, _gumbel_quantile),
+}

@@ -1,0 +1,228 @@
+"""MADE as a conditioner: what depends on what, its order, its state, its size."""
+
+from __future__ import annotations
+
+import itertools
+from typing import NamedTuple
+
+import pytest
+import torch
+
+import flowtorch.parameters as params
+from flowtorch.parameters import MADE, BoundAutoregressiveParameters
+from flowtorch.testing import perturb
+from flowtorch.types import numel
+
+
+class Variant(NamedTuple):
+    """A plan, the event as steps by block, a context."""
+
+    plan: MADE
+    event: tuple[int, ...]
+    context: tuple[int, ...] | None = None
+
+
+def net(*hidden: int, **options: object) -> MADE:
+    return MADE(hidden, nonlinearity=torch.nn.Tanh, **options)  # type: ignore[arg-type]
+
+
+VARIANTS = {
+    "drawn": Variant(net(12, 10), (4,)),
+    "given": Variant(net(12, 10, permutation=(2, 0, 3, 1)), (4,)),
+    "context": Variant(net(12, 10, permutation=(2, 0, 1)), (3,), (2,)),
+    "context of two dimensions": Variant(net(12), (3,), (2, 2)),
+    "scalar context": Variant(net(12), (3,), ()),
+    "linear": Variant(net(), (4,)),
+    "linear, context": Variant(net(permutation=(1, 2, 0)), (3,), (2,)),
+    "skip connections": Variant(net(9, skip_connections=True), (3,), (2,)),
+    "residual": Variant(net(9, 9, 9, residual=True), (3,)),
+    "residual and skip": Variant(net(9, 9, residual=True, skip_connections=True), (4,), (2,)),
+    "blocks": Variant(net(12, 10, permutation=(1, 2, 0)), (3, 2)),
+    "blocks of two dimensions": Variant(net(9, 9, residual=True, skip_connections=True), (3, 1, 2), (2,)),
+    "narrow with skip": Variant(net(2, 3, skip_connections=True), (5,)),
+}
+every_variant = pytest.mark.parametrize("name", VARIANTS)
+
+TRAILING: tuple[tuple[int, ...], ...] = ((), (4,), (2, 3))
+
+
+def bind(v: Variant, seed: int = 0) -> BoundAutoregressiveParameters:
+    shapes = [(*v.event, *t) for t in TRAILING]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        bound = v.plan.bind(shapes, v.event, v.context, coordinate_dims=len(v.event)).double()
+    perturb(bound, torch.Generator().manual_seed(seed), scale=1.0)
+    assert isinstance(bound, BoundAutoregressiveParameters)
+    return bound
+
+
+def inputs(v: Variant, batch: tuple[int, ...] = (2, 3)) -> tuple[torch.Tensor, torch.Tensor | None]:
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn((*batch, *v.event), dtype=torch.float64, generator=generator)
+    if v.context is None:
+        return x, None
+    return x, torch.randn((*batch, *v.context), dtype=torch.float64, generator=generator)
+
+
+def run_steps(
+    bound: BoundAutoregressiveParameters,
+    x: torch.Tensor,
+    context: torch.Tensor | None,
+    *,
+    default: bool = False,
+) -> list[torch.Tensor]:
+    """The parameters given one step at a time, put back in place."""
+    dims = x.dim() - len(bound.event)
+    start = BoundAutoregressiveParameters.sequential if default else type(bound).sequential
+    steps = start(bound, context, x.shape[:dims])
+    order = bound.order.tolist()
+    parts = []
+    for step, i in enumerate(order):
+        parts.append(steps.parameters(step))
+        steps.update(step, x.narrow(dims, i, 1))
+    return [torch.cat([parts[order.index(i)][k] for i in range(len(order))], dims) for k in range(len(parts[0]))]
+
+
+@every_variant
+def test_shapes(name: str) -> None:
+    v = VARIANTS[name]
+    bound, (x, context) = bind(v), inputs(v)
+    assert bound.param_shapes == tuple((*v.event, *t) for t in TRAILING)
+    assert [p.shape for p in bound(x, context)] == [(2, 3, *v.event, *t) for t in TRAILING]
+
+
+@every_variant
+def test_parameters_depend_on_all_that_comes_before_and_on_nothing_else(name: str) -> None:
+    v = VARIANTS[name]
+    bound, (x, context) = bind(v), inputs(v, ())
+    if v.plan.permutation is not None:
+        assert bound.order.tolist() == list(v.plan.permutation)
+    rank = bound.order.argsort().repeat_interleave(numel(v.event[1:]))
+    before = rank[:, None] > rank[None, :]
+    size = numel(v.event)
+    for k, trailing in enumerate(TRAILING):
+        jacobian = torch.autograd.functional.jacobian(lambda t, k=k: bound(t, context)[k], x)
+        sees = jacobian.reshape(size, numel(trailing), size).movedim(1, 0) != 0
+        assert sees[:, before].all()
+        assert not sees[:, ~before].any()
+
+
+@every_variant
+def test_context_reaches_all_parameters(name: str) -> None:
+    v = VARIANTS[name]
+    bound, (x, context) = bind(v), inputs(v, ())
+    if context is not None:
+        for k in range(len(TRAILING)):
+            assert (torch.autograd.functional.jacobian(lambda c, k=k: bound(x, c)[k], context) != 0).all()
+
+
+@every_variant
+@pytest.mark.parametrize("batch", [(), (4,), (2, 3)], ids=str)
+def test_steps_give_what_the_parallel_form_and_the_default_steps_give(name: str, batch: tuple[int, ...]) -> None:
+    v = VARIANTS[name]
+    bound, (x, context) = bind(v), inputs(v, batch)
+    expected = bound(x, context)
+    for default in (False, True):
+        for got, wanted in zip(run_steps(bound, x, context, default=default), expected, strict=True):
+            torch.testing.assert_close(got, wanted, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["context", "blocks of two dimensions"])
+def test_steps_take_a_context_of_fewer_batch_dimensions(name: str) -> None:
+    v = VARIANTS[name]
+    bound, (x, _), (_, one) = bind(v), inputs(v), inputs(v, ())
+    expected = bound(x, one)
+    assert expected[0].shape == (2, 3, *v.event)
+    for got, wanted in zip(run_steps(bound, x, one), expected, strict=True):
+        torch.testing.assert_close(got, wanted, rtol=1e-12, atol=1e-12)
+
+
+@every_variant
+def test_gradients_through_the_steps_are_those_of_the_parallel_form(name: str) -> None:
+    v = VARIANTS[name]
+    bound, (x, context) = bind(v), inputs(v)
+    leaves = [t.requires_grad_() for t in (x, context) if t is not None] + list(bound.parameters())
+
+    def gradients(found: list[torch.Tensor]) -> list[torch.Tensor]:
+        total = torch.stack([p.sin().sum() for p in found]).sum()
+        parts = torch.autograd.grad(total, leaves, allow_unused=True)
+        return [torch.zeros_like(leaf) if g is None else g for leaf, g in zip(leaves, parts, strict=True)]
+
+    expected = gradients(list(bound(x, context)))
+    for got, wanted in zip(gradients(run_steps(bound, x, context)), expected, strict=True):
+        torch.testing.assert_close(got, wanted, rtol=1e-10, atol=1e-10)
+
+
+def test_a_drawn_order_is_in_the_state_and_loads_into_another() -> None:
+    v = VARIANTS["drawn"]
+    bound, other = bind(v, seed=0), bind(v, seed=1)
+    assert bound.order.tolist() != other.order.tolist()  # these seeds differ
+    assert sorted(bound.order.tolist()) == [0, 1, 2, 3]
+    other.load_state_dict(bound.state_dict())
+    x, context = inputs(v)
+    for got, wanted in zip(other(x, context), bound(x, context), strict=True):
+        assert torch.equal(got, wanted)
+    for got, wanted in zip(run_steps(other, x, context), run_steps(bound, x, context), strict=True):
+        assert torch.equal(got, wanted)
+
+
+def test_each_binding_draws_its_own_order() -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        orders = {tuple(MADE((8,)).bind([(6,)], (6,), None).order.tolist()) for _ in range(8)}  # type: ignore[operator]
+    assert len(orders) > 4
+
+
+@pytest.mark.parametrize("hidden", [(), (5,), (7, 3), (4, 4, 4)], ids=str)
+def test_layers_are_added_and_removed_by_hidden_dims(hidden: tuple[int, ...]) -> None:
+    d, c, k = 3, 2, 1 + 4 + 6
+    bound = MADE(hidden).bind([(d,), (d, 4), (d, 2, 3)], (d,), (c,), coordinate_dims=1)
+    if hidden:
+        widths = (d, *hidden, k * d)
+        expected = sum(a * b + b for a, b in itertools.pairwise(widths)) + c * hidden[0]
+    else:
+        expected = k * d * (d + c) + k * d
+    assert sum(p.numel() for p in bound.parameters()) == expected
+    linear_layers = [m for m in bound.modules() if isinstance(m, torch.nn.Linear) and m.in_features != c]
+    assert len(linear_layers) == len(hidden) + 1
+
+
+def test_skip_connections_add_a_linear_map_of_input_and_context() -> None:
+    def size(**options: bool) -> int:
+        bound = MADE((5, 5), **options).bind([(3,), (3, 4)], (3,), (2,), coordinate_dims=1)
+        return sum(p.numel() for p in bound.parameters())
+
+    assert size(skip_connections=True) - size() == 5 * 3 * 3 + 5 * 3 * 2
+    assert size(residual=True) == size()
+
+
+def test_dense_autoregressive_is_its_name_in_flowtorch_0_8() -> None:
+    assert params.DenseAutoregressive is MADE
+
+
+def test_where_there_is_one_step_a_dense_network_of_the_same_options_takes_its_place() -> None:
+    plan = MADE((7, 7), nonlinearity=torch.nn.ELU, residual=True, skip_connections=True, permutation=(0,))
+    assert plan.unordered == params.DenseNN((7, 7), nonlinearity=torch.nn.ELU, residual=True)
+
+
+def test_default_steps_may_cover_several_slices() -> None:
+    """A step covers ``step_sizes[step]`` slices; here two, of a conditioner that looks at earlier pairs."""
+
+    class Pairs(BoundAutoregressiveParameters):
+        def forward(self, x: torch.Tensor | None, context: torch.Tensor | None) -> tuple[torch.Tensor, ...]:
+            assert x is not None
+            a, b = x[..., self.order[:2]], x[..., self.order[2:]]
+            parts = torch.cat([torch.zeros_like(a), b * 0 + a.sum(-1, keepdim=True)], -1)
+            return (parts[..., self.order.argsort()],)
+
+    layout = bind(VARIANTS["drawn"]).layout
+    layout = type(layout)((torch.Size((4,)),), 1)
+    order = torch.tensor([3, 1, 0, 2])
+    bound = Pairs(layout, torch.Size((4,)), None, order, step_sizes=(2, 2))
+    x = torch.tensor([[1.0, 2.0, 3.0, 4.0], [5.0, 6.0, 7.0, 9.0]], dtype=torch.float64)
+    steps = bound.sequential(None, torch.Size((2,)))
+    (first,) = steps.parameters(0)
+    steps.update(0, x[:, [3, 1]])
+    (second,) = steps.parameters(1)
+    assert first.tolist() == [[0.0, 0.0], [0.0, 0.0]]
+    assert second.tolist() == [[6.0, 6.0], [15.0, 15.0]]
