@@ -145,13 +145,19 @@ def _from_dict(specification: Mapping[str, Any], kind: type[Any] = object) -> An
     unknown = [k for k in given if k not in known]
     if unknown:
         raise SpecificationError(f"plan_from_dict: {name} has the fields {known}; got unknown {unknown}.")
+    needed = [f.name for f in dataclasses.fields(cls) if f.init and _has_no_default(f)]
+    missing = [k for k in needed if k not in given]
+    if missing:
+        raise SpecificationError(f"plan_from_dict: {name} needs the fields {needed}; got no {missing}.")
     values = {k: _decode(specification[k]) for k in given}
     try:
         return cls(**values)
-    except SpecificationError:
-        raise
     except (FlowTorchError, TypeError, ValueError, AttributeError) as error:
         raise SpecificationError(f"plan_from_dict: {name} refused its fields: {error}") from error
+
+
+def _has_no_default(field: dataclasses.Field[Any]) -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 
 
 def _decode(value: Any) -> Any:

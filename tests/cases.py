@@ -85,6 +85,53 @@ CASES: dict[str, Case] = {
         bij.Spline(count_bins=3, bound=4.0, min_bin_width=0.1, min_bin_height=0.05, min_derivative=0.1, min_lambda=0.2),
         (2,),
     ),
+    # More maps: fixed
+    "expm1": Case(bij.Expm1(), (2, 3)),
+    "log": Case(bij.Log(), (2, 3)),
+    "logit": Case(bij.Logit(), (2,)),
+    "softsign": Case(bij.Softsign(), (2, 3)),
+    "softclip": Case(bij.Softclip(bound=3.0), (2,)),
+    "softclip, scalar": Case(bij.Softclip(), ()),
+    "sigmoid to": Case(bij.SigmoidTo(low=-1.0, high=3.5), (2, 3)),
+    "sine": Case(bij.Sin(), (2, 3)),
+    "sine, scalar": Case(bij.Sin(), ()),
+    "arc sine": Case(bij.ArcSin(), (1,)),
+    "cauchy cdf": Case(bij.CauchyCDF(), (2, 3)),
+    "cdf, normal": Case(bij.CDF("normal", loc=1.0, scale=2.0), (2, 3)),
+    "cdf, logistic": Case(bij.CDF("logistic", scale=0.5), (1,)),
+    "cdf, laplace": Case(bij.CDF("laplace", loc=-0.5), (2,)),
+    "cdf, cauchy": Case(bij.CDF("cauchy", loc=0.5, scale=3.0), ()),
+    "cdf, gumbel": Case(bij.CDF("gumbel", loc=1.0, scale=3.0), (1,)),
+    "quantiles of a normal": Case(bij.Invert(bij.CDF("normal", loc=1.0, scale=2.0)), (2,)),
+    "circular shift, given": Case(bij.CircularShift(shift=2.5), (2, 3)),
+    # More maps: learnable, however they are driven
+    **{
+        f"{name}, {how}": case
+        for name, plan in {
+            "circular shift": bij.CircularShift,
+            "sinh-arcsinh": bij.SinhArcsinh,
+            "tail transform": bij.TailTransform,
+            "signed power": bij.SignedPower,
+            "learnable leaky relu": bij.LearnableLeakyReLU,
+            "temperature sigmoid": bij.TemperatureSigmoid,
+        }.items()
+        for how, case in {
+            "free": Case(plan(), (2, 3)),
+            "scalar": Case(plan(), ()),
+            # The grid of the integral ends at 30, which many a sinh-arcsinh passes: a smaller bound.
+            "from the context": Case(
+                bij.SinhArcsinh(NET, max_tailweight=1.5) if plan is bij.SinhArcsinh else plan(NET), (2,), (3,)
+            ),
+            # (2, 2): of (2, 3) points, one coordinate is never negative, and the leaky ReLU does not move it.
+            "autoregressive": Case(bij.Autoregressive(plan(), MADE), (2, 2)),
+            "autoregressive, one coordinate, context": Case(bij.Autoregressive(plan(), MADE), (1,), (2,)),
+            "coupling": Case(
+                bij.Coupling(plan(), NET, untouched=bij.Sigmoid() if plan is bij.TemperatureSigmoid else None),
+                (2, 2),
+                (2,),
+            ),
+        }.items()
+    },
     # Autoregressive
     "affine autoregressive": Case(bij.AffineAutoregressive(MADE), (4,)),
     "affine autoregressive, default": Case(bij.AffineAutoregressive(), (3,)),

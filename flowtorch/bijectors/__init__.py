@@ -10,6 +10,14 @@ from .autoregressive import AutoregressiveFamily as AutoregressiveFamily
 from .autoregressive import BoundAutoregressive as BoundAutoregressive
 from .base import Bijector as Bijector
 from .bound import BoundBijector as BoundBijector
+from .bounded import ArcSin as ArcSin
+from .bounded import SigmoidTo as SigmoidTo
+from .bounded import Sin as Sin
+from .bounded import Softclip as Softclip
+from .bounded import Softsign as Softsign
+from .cdf import CDF as CDF
+from .cdf import CauchyCDF as CauchyCDF
+from .circular import CircularShift as CircularShift
 from .compose import BoundCompose as BoundCompose
 from .compose import Compose as Compose
 from .coupling import BoundCoupling as BoundCoupling
@@ -26,6 +34,9 @@ from .fixed import Softplus as Softplus
 from .fixed import Tanh as Tanh
 from .invert import BoundInvert as BoundInvert
 from .invert import Invert as Invert
+from .logarithms import Expm1 as Expm1
+from .logarithms import Log as Log
+from .logarithms import Logit as Logit
 from .named import AdditiveCoupling as AdditiveCoupling
 from .named import AffineAutoregressive as AffineAutoregressive
 from .named import AffineCoupling as AffineCoupling
@@ -34,15 +45,22 @@ from .named import SplineCoupling as SplineCoupling
 from .permute import Permute as Permute
 from .permute import Reverse as Reverse
 from .spline import Spline as Spline
+from .tails import LearnableLeakyReLU as LearnableLeakyReLU
+from .tails import SignedPower as SignedPower
+from .tails import SinhArcsinh as SinhArcsinh
+from .tails import TailTransform as TailTransform
+from .tails import TemperatureSigmoid as TemperatureSigmoid
 from .view import TransformView as TransformView
 
 __all__ = [
+    "CDF",
     "ELU",
     "AdditiveCoupling",
     "Affine",
     "AffineAutoregressive",
     "AffineCoupling",
     "AffineFixed",
+    "ArcSin",
     "Autoregressive",
     "AutoregressiveFamily",
     "Bijector",
@@ -52,24 +70,38 @@ __all__ = [
     "BoundCoupling",
     "BoundElementwise",
     "BoundInvert",
+    "CauchyCDF",
+    "CircularShift",
     "Compose",
     "Coupling",
     "CouplingFamily",
     "Elementwise",
     "Exp",
+    "Expm1",
     "Invert",
     "LeakyReLU",
+    "LearnableLeakyReLU",
+    "Log",
+    "Logit",
     "Permute",
     "Power",
     "Reverse",
     "Scale",
     "Shift",
     "Sigmoid",
+    "SigmoidTo",
+    "SignedPower",
+    "Sin",
+    "SinhArcsinh",
+    "Softclip",
     "Softplus",
+    "Softsign",
     "Spline",
     "SplineAutoregressive",
     "SplineCoupling",
     "Standardize",
+    "TailTransform",
     "Tanh",
+    "TemperatureSigmoid",
     "TransformView",
 ]

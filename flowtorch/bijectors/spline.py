@@ -38,7 +38,7 @@ class SplineOptions:
         for name in ("min_bin_width", "min_bin_height"):
             value = getattr(self, name)
             options.number(who, name, value, above=0.0, below=1.0)
-            if value * self.count_bins >= 1.0:
+            if self.count_bins >= 1.0 / value:  # the product overflows for an integer that no float holds
                 raise OptionError(
                     f"{who}: {name} times count_bins is expected to be below 1; got {value} x {self.count_bins}."
                 )

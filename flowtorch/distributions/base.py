@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import distributions as td
@@ -164,6 +164,10 @@ class Kept(torch.nn.Module):
         super().__init__()
         self._kept = _without_validation(kept)
 
+    def tensors(self) -> list[torch.Tensor]:
+        """Returns the tensors that the distribution holds itself, for their type."""
+        return [v for v in vars(self._kept).values() if isinstance(v, torch.Tensor)]
+
     def forward(self) -> Distribution:
         """Returns the distribution."""
         return self._kept
@@ -188,8 +192,9 @@ def carry(base: Distribution, learn: bool) -> Carried | Kept:
 
 
 def _constraint(carried: Distribution, argument: str) -> constraints.Constraint:
-    found = cast("Mapping[str, constraints.Constraint]", type(carried).arg_constraints)
-    constraint = found.get(argument)
+    found: object = type(carried).arg_constraints
+    # Where they depend on each other's values, as the ends of an interval do, torch has a property here.
+    constraint: constraints.Constraint | None = found.get(argument) if isinstance(found, Mapping) else None
     if constraint is None or constraints.is_dependent(constraint):
         raise BaseError(
             f"Flow: learn_base=True is expected with arguments that have constraints of their own; got "
@@ -206,12 +211,12 @@ def _without_validation(kept: Distribution) -> Distribution:
 
 def _holds_tensors(value: Any) -> bool:
     """Returns whether something within ``value`` would be left behind when the flow is moved or saved."""
-    if isinstance(value, list | tuple):
-        return any(map(_holds_tensors, value))
+    if isinstance(value, torch.Tensor | torch.nn.Module | Distribution):
+        return True
     if isinstance(value, Transform):
         # Under _inv a transform keeps its inverse, which refers back to it.
         return any(_holds_tensors(v) for k, v in vars(value).items() if k != "_inv")
-    return isinstance(value, torch.Tensor | torch.nn.Module | Distribution)
+    return isinstance(value, list | tuple) and any(map(_holds_tensors, value))
 
 
 def called(base: object) -> str:

@@ -128,6 +128,13 @@ def any_nan(value: torch.Tensor, event_dim: int) -> torch.Tensor:
     return nan.flatten(-event_dim).any(-1) if event_dim else nan
 
 
+def log_prob_inside(base: Distribution, x: torch.Tensor) -> torch.Tensor:
+    """Returns the log-density of a base at points of its support."""
+    if isinstance(base, Independent):  # whose own sum fails for empty batches
+        return _sum(log_prob_inside(base.base_dist, x), base.reinterpreted_batch_ndims)
+    return base.log_prob(x)
+
+
 def log_prob(base: Distribution, x: torch.Tensor) -> torch.Tensor:
     """Returns the log-density of a base: ``-inf`` outside its support, with finite gradients, and NaN for NaN."""
     if isinstance(base, Independent):
@@ -205,13 +212,22 @@ def _undo(base: TransformedDistribution, y: torch.Tensor) -> tuple[torch.Tensor,
     log_det = torch.zeros_like(inside, dtype=y.dtype)
     for transform in reversed(base.transforms):
         codomain = transform.codomain
-        here = contains(codomain, y, event_dim)
+        here = contains(codomain, y, event_dim) & _off_boundary(codomain, y, event_dim)
         y = torch.where(_over_event(here, event_dim), y, _inner_point(codomain, y))
         x = transform.inv(y)
         event_dim += transform.domain.event_dim - codomain.event_dim
         log_det = log_det - _sum(transform.log_abs_det_jacobian(x, y), event_dim - transform.domain.event_dim)
         inside, y = inside & here, x
     return y, log_det, inside, event_dim
+
+
+def _off_boundary(constraint: Constraint, y: torch.Tensor, event_dim: int) -> torch.Tensor:
+    # torch's closed intervals hold ends which, as of a sigmoid, only infinite points are mapped to.
+    lower, upper = _bounds(constraint)
+    on = torch.zeros_like(y, dtype=torch.bool)
+    on = on if lower is None else on | (y == lower)
+    on = on if upper is None else on | (y == upper)
+    return ~(on.flatten(-event_dim).any(-1) if event_dim else on)
 
 
 def _over_event(mask: torch.Tensor, event_dim: int) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Protocol, cast
 
 import torch
@@ -106,7 +107,9 @@ class Flow(torch.nn.Module, Pushforward):
         self._has_rsample = bool(getattr(base, "has_rsample", self._conditional_base))
         self.base = base if isinstance(base, torch.nn.Module) else carry(base, learn_base)
         self.bijector: BoundBijector[Bijector] = plan.bind(base.event_shape, embedded)
-        like = next((t for t in (*self.base.buffers(), *self.base.parameters()) if t.is_floating_point()), None)
+        kept = self.base.tensors() if isinstance(self.base, Kept) else []
+        tensors = (*self.base.buffers(), *self.base.parameters(), *kept)
+        like = next((t for t in tensors if t.is_floating_point()), None)
         if like is not None:
             self.bijector.to(device=like.device, dtype=like.dtype)
         Pushforward.__init__(self, base.batch_shape, self.bijector.out_shape, validate_args=False)
@@ -179,7 +182,13 @@ class Flow(torch.nn.Module, Pushforward):
         try:
             with torch.no_grad():
                 trial = torch.zeros(1, *self.context_shape, device=like.device)
-                return self._embed(trial.to(like.dtype) if like.is_floating_point() else trial).shape[1:]
+                try:
+                    return self._embed(trial.to(like.dtype) if like.is_floating_point() else trial).shape[1:]
+                except (RuntimeError, TypeError):
+                    # Tables of vectors take integers. If that is not it, the first error is the one to tell.
+                    with contextlib.suppress(Exception):
+                        return self._embed(trial.long()).shape[1:]
+                    raise
         finally:
             for module, mode in modes.items():
                 module.training = mode

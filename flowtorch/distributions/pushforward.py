@@ -71,7 +71,7 @@ class Pushforward(Distribution):
         base = self._base(context)
         # Flows see to what lies outside by themselves.
         plain = self._base_is_real or isinstance(base, Pushforward)
-        return (base.log_prob(x) if plain else density.log_prob(base, x)) + log_det
+        return (density.log_prob_inside if plain else density.log_prob)(base, x) + log_det
 
     def _refuse_outside(self, value: torch.Tensor, context: torch.Tensor | None) -> None:
         outside = ~self._inside_support(value, context) & ~density.any_nan(value, len(self.event_shape))
@@ -147,7 +147,7 @@ class Pushforward(Distribution):
             x, log_prob = base.rsample_and_log_prob(draws)
         else:
             x = base.rsample(draws)
-            log_prob = base.log_prob(x)
+            log_prob = density.log_prob_inside(base, x)
         y, log_det = self._bound.forward_and_log_det(x, context)
         return y, log_prob - log_det
 
@@ -218,7 +218,7 @@ class Pushforward(Distribution):
         except NotImplementedError:
             what = function.__name__
             raise NotSupportedError(
-                f"{type(self).__name__}.{what}: a base with a {what} is expected; got {type(base).__name__}."
+                f"{type(self).__name__}.{what}: a base with an exact {what} is expected; got {type(base).__name__}."
             ) from None
 
     # What torch.distributions asks for ------------------------------------------------------------------------------

@@ -32,8 +32,8 @@ def softclip(x: torch.Tensor, bound: float = 1.0, *, inverse: bool = False) -> t
         OptionError: If ``bound`` is not positive.
 
     Example:
-        >>> softclip(torch.tensor([0.0, 3.0]))
-        (tensor([0.0000, 0.7500]), tensor([ 0.0000, -2.7726]))
+        >>> softclip(torch.tensor([1.0, 3.0]))
+        (tensor([0.5000, 0.7500]), tensor([-1.3863, -2.7726]))
     """
     if not bound > 0.0:
         raise OptionError(f"softclip: a bound above 0 is expected; got {bound}.")
@@ -43,7 +43,8 @@ def softclip(x: torch.Tensor, bound: float = 1.0, *, inverse: bool = False) -> t
         return value, 2.0 * torch.log1p(torch.abs(value) / bound)
     log_derivative = -2.0 * torch.log1p(torch.abs(x) / bound)
     # Beyond the clamp the quotient is the bound to rounding; without it, infinity gives infinity / infinity.
-    far = bound / torch.finfo(x.dtype).eps ** 2 if x.dtype != torch.float16 else bound * 6e4
+    info = torch.finfo(x.dtype)
+    far = min(4.0 * bound / info.eps, info.max)
     near = x.clamp(-far, far)
     low, high = inside(-bound, bound, x.dtype)
     return (near / (1.0 + torch.abs(near) / bound)).clamp(low, high), log_derivative

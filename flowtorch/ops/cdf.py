@@ -12,13 +12,13 @@ from ..errors import OptionError
 from .elementary import sigmoid
 from .logarithms import log1p_square
 
-Distribution: TypeAlias = Literal["normal", "logistic", "laplace", "cauchy", "gumbel"]
-DISTRIBUTIONS: tuple[Distribution, ...] = ("normal", "logistic", "laplace", "cauchy", "gumbel")
+Name: TypeAlias = Literal["normal", "logistic", "laplace", "cauchy", "gumbel"]
+DISTRIBUTIONS: tuple[Name, ...] = ("normal", "logistic", "laplace", "cauchy", "gumbel")
 
 
 def cdf(
     x: torch.Tensor,
-    distribution: Distribution,
+    distribution: Name,
     loc: float = 0.0,
     scale: float = 1.0,
     *,
@@ -72,7 +72,8 @@ Pair: TypeAlias = tuple[torch.Tensor, torch.Tensor]
 
 
 def _normal(z: torch.Tensor) -> Pair:
-    return torch.special.ndtr(z), _log_normal(z)
+    # torch.special.ndtr has lost six digits at -6 and is 0 at -9 (torch 2.13).
+    return 0.5 * torch.erfc(-math.sqrt(0.5) * z), _log_normal(z)
 
 
 def _normal_quantile(y: torch.Tensor) -> Pair:
@@ -95,8 +96,10 @@ def _logistic_quantile(y: torch.Tensor) -> Pair:
 
 
 def _laplace(z: torch.Tensor) -> Pair:
-    tail = 0.5 * torch.exp(-torch.abs(z))
-    return torch.where(z < 0.0, tail, 1.0 - tail), -torch.abs(z) - math.log(2.0)
+    # Not by torch.abs: its gradient at 0 is 0, and the slope of the distribution function there is not.
+    size = torch.where(z < 0.0, -z, z)
+    tail = 0.5 * torch.exp(-size)
+    return torch.where(z < 0.0, tail, 1.0 - tail), -size - math.log(2.0)
 
 
 def _laplace_quantile(y: torch.Tensor) -> Pair:

@@ -21,6 +21,10 @@ def autodiff_jacobian(
 
     Returns:
         ``(n, D_out, D_in)`` over flattened events.
+
+    Example:
+        >>> autodiff_jacobian(torch.square, torch.tensor([[1.0, 3.0]]), torch.Size((2,))).tolist()
+        [[[2.0, 0.0], [0.0, 6.0]]]
     """
     # Rows are independent, so the gradient of a sum over rows holds each row's own gradient.
     size = numel(event_shape)
@@ -33,6 +37,11 @@ def autodiff_jacobian(
 def autodiff_log_det(
     f: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor, event_shape: torch.Size
 ) -> torch.Tensor:
-    """Returns log|det| of :func:`autodiff_jacobian`, ``(n)``."""
+    """Returns log|det| of :func:`autodiff_jacobian`, ``(n)``.
+
+    Example:
+        >>> autodiff_log_det(torch.exp, torch.tensor([[1.0, 2.0]]), torch.Size((2,)))
+        tensor([3.])
+    """
     log_det: torch.Tensor = torch.linalg.slogdet(autodiff_jacobian(f, x, event_shape)).logabsdet
     return log_det

@@ -13,7 +13,14 @@ from ..types import numel
 def sample_in(
     constraint: Constraint, shape: torch.Size, generator: torch.Generator, scale: float = 1.0
 ) -> torch.Tensor:
-    """Returns float64 points of ``shape`` in the interior of a set, spread about as widely as standard normals are."""
+    """Returns float64 points of ``shape`` in the interior of a set, spread about as widely as standard normals are.
+
+    Example:
+        >>> from torch.distributions.constraints import unit_interval
+        >>> x = sample_in(unit_interval, torch.Size((5,)), torch.Generator().manual_seed(0))
+        >>> bool(((x > 0) & (x < 1)).all())
+        True
+    """
     x = scale * torch.randn(shape, dtype=torch.float64, generator=generator)
     box = domains.region(constraint)
     if not isinstance(box, domains.Box):
@@ -38,6 +45,13 @@ def perturb(module: torch.nn.Module, generator: torch.Generator, scale: float = 
     """Adds noise to all parameters: at their initial values many maps are the identity, which hides mistakes.
 
     Weights get less the more inputs they sum over, so that outputs stay of the order of ``scale``.
+
+    Example:
+        >>> from flowtorch.bijectors import Affine
+        >>> bound = Affine().bind((2,))
+        >>> perturb(bound, torch.Generator().manual_seed(0))
+        >>> torch.equal(bound.forward(torch.ones(2)), torch.ones(2))
+        False
     """
     with torch.no_grad():
         for name, p in module.named_parameters():

@@ -13,6 +13,7 @@ import numpy as np
 
 MAX_DECIMALS = 320
 HEAVY = 0.05  # a value that so many rows share is called heavy
+FINE = 1e-6  # a step of so many standard deviations is nothing to a density; the digits of numbers always have one
 COARSE = 0.02  # a step of so many standard deviations is coarse: its values may be heavy and still have a histogram
 
 
@@ -48,10 +49,10 @@ def find_lattice(values: np.ndarray) -> Lattice | None:
     """The coarsest lattice that holds a column, if its values repeat on it or are few and far between; otherwise
     None."""
     points, counts = np.unique(values, return_counts=True)
-    found = None
-    for rounding, least in _roundings(points):
-        found = found or _coarsest(points, rounding, least)
-    if found is None or not (_repeats(counts) or found.step >= COARSE * values.std()):
+    candidates = [_coarsest(points, rounding, least) for rounding, least in _roundings(points)]
+    found = max((lattice for lattice in candidates if lattice is not None), key=lambda x: x.step, default=None)
+    spread = float(values.std())
+    if found is None or found.step < FINE * spread or not (_repeats(counts) or found.step >= COARSE * spread):
         return None
     return found
 
@@ -71,12 +72,12 @@ def find_heavy(values: np.ndarray, lattice: Lattice | None) -> Heavy | None:
 def _roundings(points: np.ndarray) -> list[tuple[float, float]]:
     """How far off values may be because numbers are stored in binary, and the least step that can be told from that.
 
-    In double precision and, if all values are float32 numbers, in single.
+    In double precision and, if all values are float32 numbers, maybe printed with nine digits or more, in single.
     """
     largest = float(np.abs(points).max())
     double, single = largest * float(np.finfo(np.float64).eps), largest * float(np.finfo(np.float32).eps)
     out = [(4 * double, 400 * double)]
-    if largest < 1e38 and bool((points.astype(np.float32) == points).all()):
+    if largest < 1e38 and bool((np.abs(points.astype(np.float32) - points) <= 1e-9 * np.abs(points)).all()):
         out.append((single, 25 * single))
     return out
 
