@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import pytest
 import torch
 
+from flowtorch.distributions.base import _ARGUMENTS
+
 
 @pytest.fixture(autouse=True)
 def _alone() -> Iterator[None]:
@@ -16,3 +18,12 @@ def _alone() -> Iterator[None]:
         torch.manual_seed(0)
         yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def _registry() -> Iterator[None]:
+    """Forgets what a test registers."""
+    before = dict(_ARGUMENTS)
+    yield
+    _ARGUMENTS.clear()
+    _ARGUMENTS.update(before)

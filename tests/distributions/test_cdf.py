@@ -36,7 +36,7 @@ FLOWS: dict[str, tuple[Flow, float, float]] = {
     "exponential turned": (make(td.Exponential(ONE), DOWN), -math.inf, 0.5),
     "half normal": (make(td.HalfNormal(ONE), bij.AffineFixed()), 0.0, math.inf),
     "uniform": (make(td.Uniform(-ONE, 2 * ONE), bij.AffineFixed(scale=2.0)), -2.0, 4.0),
-    "student, inverted": (make(td.Cauchy(ONE, ONE), bij.Invert(QUADRATIC)), -math.inf, math.inf),
+    "cauchy, inverted": (make(td.Cauchy(ONE, ONE), bij.Invert(QUADRATIC)), -math.inf, math.inf),
     "weibull": (make(td.Weibull(ONE, 2 * ONE), bij.Power(exponent=1.5)), 0.0, math.inf),
     "gamma": (make(td.Gamma(2 * ONE, ONE), bij.Compose([bij.Power(exponent=0.5), DOWN])), -math.inf, 0.5),
     "kumaraswamy": (make(td.Kumaraswamy(2 * ONE, 3 * ONE), bij.Invert(bij.Sigmoid())), -math.inf, math.inf),
@@ -75,7 +75,7 @@ def test_the_cdf_is_the_integral_of_the_density(name: str) -> None:
             return float(flow.log_prob(torch.tensor(v, dtype=F64)).exp())
 
     # Between neighbouring draws, at the breaks of splines and mixtures too, so that the quadrature is exact enough.
-    for a, b in itertools.pairwise(sorted(flow.sample((5,)).tolist())):
+    for a, b in itertools.pairwise(sorted(flow.sample((4,)).tolist())):
         breaks = [v for v in (-2.5, -1.0, 0.0, 1.0, 2.5) if a < v < b] or None
         area, error = scipy.integrate.quad(density, a, b, points=breaks, epsabs=1e-10, limit=200)
         ends = flow.cdf(torch.tensor([a, b], dtype=F64)).detach()
@@ -104,7 +104,8 @@ def test_quantiles_are_the_inverse_of_the_cdf(name: str) -> None:
     close(flow.cdf(x), q)
 
 
-@pytest.mark.parametrize("name", HAVE_QUANTILES)
+# torch's Cauchy has finite ones.
+@pytest.mark.parametrize("name", [n for n in HAVE_QUANTILES if "cauchy" not in n])
 def test_quantiles_of_the_ends_are_the_ends_of_the_support(name: str) -> None:
     flow, low, high = FLOWS[name]
     ends = flow.icdf(torch.tensor([0.0, 1.0], dtype=F64)).detach()
@@ -158,7 +159,9 @@ def test_vectors_have_none() -> None:
 
 def test_bases_that_have_none() -> None:
     mixture = FLOWS["mixture"][0]
-    with pytest.raises(NotSupportedError, match="Flow.icdf: a base with a icdf is expected; got MixtureSameFamily"):
+    with pytest.raises(
+        NotSupportedError, match="Flow.icdf: a base with an exact icdf is expected; got MixtureSameFamily"
+    ):
         mixture.icdf(0.5 * ONE)
-    with pytest.raises(NotSupportedError, match="Flow.cdf: a base with a cdf is expected; got StudentT"):
+    with pytest.raises(NotSupportedError, match="Flow.cdf: a base with an exact cdf is expected; got StudentT"):
         Flow(td.StudentT(3 * ONE), bij.AffineFixed()).cdf(0.5 * ONE)

@@ -92,7 +92,8 @@ def test_gradients_of_a_learnt_affine_map_are_those_of_the_normal_it_is() -> Non
     scale = log_scale.exp()
     explicit = td.Normal(loc + scale * base.mean, scale * base.variance.sqrt()).log_prob(y).sum()
     expected = torch.autograd.grad(explicit, (loc, log_scale))
-    for got, wanted in zip(torch.autograd.grad(flow.log_prob(y).sum(), list(flow.bijector.parameters())), expected):
+    found = torch.autograd.grad(flow.log_prob(y).sum(), list(flow.bijector.parameters()))
+    for got, wanted in zip(found, expected, strict=True):
         close(got, wanted)
 
 
@@ -107,7 +108,8 @@ def test_gradients_of_draws_of_a_learnt_affine_map_are_those_of_the_reparameteri
     drawn = flow.rsample((5,))
     explicit = loc + log_scale.exp() * noise
     expected = torch.autograd.grad(explicit.sin().sum(), (loc, log_scale))
-    for got, wanted in zip(torch.autograd.grad(drawn.sin().sum(), list(flow.bijector.parameters())), expected):
+    found = torch.autograd.grad(drawn.sin().sum(), list(flow.bijector.parameters()))
+    for got, wanted in zip(found, expected, strict=True):
         close(got, wanted)
 
 

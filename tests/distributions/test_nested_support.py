@@ -125,6 +125,15 @@ def test_a_transformed_distribution_is_positive_where_it_draws(name: str) -> Non
     assert bool(((cdf >= 0) & (cdf <= 1)).all())
 
 
+def test_the_ends_of_a_saturated_transform_have_no_density() -> None:
+    base = td.TransformedDistribution(td.Normal(0 * one(), one()), [transforms.TanhTransform()])
+    flow = make(base, bij.AffineFixed(scale=2.0))
+    y = row(-2.0, 2.0, 0.0).requires_grad_()
+    density = flow.log_prob(y)
+    close(density.detach(), row(-math.inf, -math.inf, -0.5 * math.log(2 * math.pi) - math.log(2.0)))
+    assert bool(torch.autograd.grad(density.sum(), y)[0].isfinite().all())
+
+
 def test_transforms_that_cover_everything_leave_the_whole_space() -> None:
     base = td.TransformedDistribution(td.Normal(0 * one(), one()), [transforms.AffineTransform(one(), 2 * one())])
     assert Flow(base, bij.Exp()).support is constraints.positive
