@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import torch
 from torch.distributions import constraints
@@ -51,6 +51,34 @@ class Named:
         return f"{self.name}({inside})" if inside else self.name
 
 
+class Within(Constraint):
+    """A set of which only a larger one is known, of the same dimension: what a map gives that is not onto.
+
+    It lies wherever the larger one does, and nothing but itself is known to lie in it.
+
+    Args:
+        within: the larger set.
+    """
+
+    is_discrete = False
+
+    def __init__(self, within: Constraint) -> None:
+        self.within = within
+        super().__init__()
+
+    @property
+    def event_dim(self) -> int:  # type: ignore[override]  # torch has a class attribute
+        """How many dimensions an event has."""
+        return self.within.event_dim
+
+    def check(self, value: torch.Tensor) -> torch.Tensor:
+        """Returns whether events lie in the larger set, as they must."""
+        return cast(torch.Tensor, self.within.check(value))
+
+    def __repr__(self) -> str:
+        return f"Within({self.within!r})"
+
+
 Region: TypeAlias = Box | Named
 # A set that depends on what we cannot see.
 UNKNOWN = Named("unknown")
@@ -73,7 +101,8 @@ def region(constraint: Constraint) -> Region:
         return region(base)
     within = getattr(constraint, "within", None)  # a part of a larger set that is known by a test alone
     if within is not None:
-        return Named(f"a part of {region(within)}")
+        larger = region(within)
+        return larger if hasattr(within, "within") else Named(f"a part of {larger}")
     parts = getattr(constraint, "cseq", None)  # cat and stack
     if parts is not None:
         return _join([region(p) for p in parts], getattr(constraint, "lengths", [1] * len(parts)))

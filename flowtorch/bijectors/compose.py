@@ -74,8 +74,10 @@ class Compose(Bijector):
 
     @property
     def codomain(self) -> Constraint:
-        """The last part's."""
-        return domains.lift(self.parts[-1].codomain, self.min_event_dim)
+        """The last part's, or a part of it, where some part takes more than the one before gives."""
+        last = domains.lift(self.parts[-1].codomain, self.min_event_dim)
+        onto = all(domains.includes(a.codomain, b.domain) for a, b in itertools.pairwise(self.parts))
+        return last if onto else domains.Within(last)
 
     @property
     def cheap(self) -> Direction:

@@ -157,12 +157,18 @@ def test_integers_and_float32_are_taken_in_float64() -> None:
 
 @pytest.mark.parametrize("method", ["moments", "quantiles"])
 def test_columns_without_spread_are_named(method: Any) -> None:
-    # 0.1 summed 30 times and divided is not 0.1: a constant column gets a spread of its own from rounding.
-    data = torch.cat([draw(30, 1), torch.full((30, 1), 0.1, dtype=torch.float64), draw(30, 1) * 0 + 1e9], 1)
+    data = torch.cat([draw(31, 1), torch.full((31, 1), 0.1, dtype=torch.float64), draw(31, 1) * 0 + 1e9], 1)
     with pytest.raises(DomainError, match=r"columns with spread .* zero spread in column 1, column 2\."):
         bij.Standardize.from_data(data, method=method)
     with pytest.raises(DomainError, match="zero spread in column 'volts', column 'site'"):
         bij.Standardize.from_data(data, method=method, names=["x", "volts", "site"])
+
+
+def test_spread_of_rounding_is_none() -> None:
+    data = torch.full((31, 1), 0.1, dtype=torch.float64)
+    assert data.std(0, correction=0).item() > 0  # 0.1 summed 31 times and divided is not 0.1
+    with pytest.raises(DomainError, match="zero spread in column 0"):
+        bij.Standardize.from_data(data)
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])

@@ -9,6 +9,7 @@ import torch
 from torch.distributions import transforms as tt
 
 import flowtorch.bijectors as bij
+import flowtorch.distributions as dist
 import flowtorch.parameters as params
 from flowtorch.bijectors import BoundBijector, BoundCompose
 from flowtorch.errors import DomainError, NotSupportedError, ShapeError
@@ -193,8 +194,8 @@ def test_the_inverse_of_everything_exchanges_the_pair(name: str) -> None:
     case = Case(plan, torch.Size(shape), context, tolerance=1e-8, seed=0)
     inverted: Any = Case(bij.Invert(plan), torch.Size(shape), context, tolerance=1e-8, seed=9).bound
     inverted.bijector.load_state_dict(case.bound.state_dict())
-    bound, given = case.bound, case.context((4,))
-    x, y = case.x(), case.y()
+    bound, given = case.bound, case.context((16,))
+    x, y = case.x((16,)), case.y((16,))
     torch.testing.assert_close(
         inverted.forward_and_log_det(y, given), bound.inverse_and_log_det(y, given), rtol=0, atol=0
     )
@@ -225,3 +226,12 @@ def test_inverse_of_a_composition_lists_its_layers_last_first() -> None:
     rows = bij.Invert(bij.Compose([bij.AffineAutoregressive(NET), bij.Exp()])).check((3,)).rows
     assert [row.layer for row in rows] == ["Invert(Exp)", "Invert(AffineAutoregressive)"]
     assert [row.cheap for row in rows] == ["both", "inverse"]
+
+
+def test_the_codomain_of_a_composition_that_is_not_onto_is_not_taken_for_all_of_the_last_ones() -> None:
+    halved = bij.Compose([bij.Sigmoid(), bij.AffineFixed(scale=0.5)])  # onto (0, 0.5), a part of the real line
+    with pytest.raises(DomainError, match="a part of real"):
+        dist.Flow(torch.distributions.Normal(0.0, 1.0), bij.Invert(halved))
+    with pytest.raises(DomainError, match="part 1"):
+        bij.Compose([bij.Affine(), bij.Invert(halved)])
+    bij.Compose([halved, bij.Affine()])  # but what takes all of the line takes a part of it

@@ -245,26 +245,52 @@ def test_gated_affine_is_equation_14_of_inverse_autoregressive_flow(inverse: boo
     torch.testing.assert_close(log_det, -total if inverse else total, rtol=1e-12, atol=1e-12)
 
 
-def scaled(raw: float, **options: Any) -> tuple[float, float]:
+def scaled(plan: Any, raw: float, **options: Any) -> tuple[float, float]:
     """The log-scale, and its gradient, that raw numbers of ``raw`` give."""
-    bound = bij.Scale(scale_fn="exp", **options).bind(()).double()
+    bound = plan(scale_fn="exp", **options).bind(()).double()
     with torch.no_grad():
-        bound.params.values[0].fill_(raw)  # type: ignore[union-attr]
+        bound.params.values[-1].fill_(raw)
     log_det = bound.forward_and_log_det(torch.ones((), dtype=torch.float64))[1]
-    (gradient,) = torch.autograd.grad(log_det, list(bound.parameters()))
+    (gradient,) = torch.autograd.grad(log_det, bound.params.values[-1])
     return log_det.item(), gradient.item()
 
 
-def test_log_scales_are_bounded_smoothly_or_clamped_or_not_at_all() -> None:
+@pytest.mark.parametrize("plan", [bij.Scale, bij.Affine])
+def test_log_scales_are_bounded_smoothly_or_clamped_or_not_at_all(plan: Any) -> None:
+    bounds = {"log_scale_min_clip": -4.0, "log_scale_max_clip": 2.0}
+    none = {"log_scale_min_clip": -INF, "log_scale_max_clip": INF}
     for raw in (-30.0, -4.0, -1.0, 0.0, 1.0, 2.5, 30.0):
-        smooth, slope = scaled(raw, log_scale_min_clip=-4.0, log_scale_max_clip=2.0)
+        smooth, slope = scaled(plan, raw, **bounds)
         limit = 2.0 if raw > 0 else 4.0
         assert smooth == pytest.approx(limit * math.tanh(raw / limit), rel=1e-12)
         assert slope == pytest.approx(1 - math.tanh(raw / limit) ** 2, rel=1e-9, abs=1e-12)
-        clamped, slope = scaled(raw, log_scale_min_clip=-4.0, log_scale_max_clip=2.0, clamp_values=True)
+        clamped, slope = scaled(plan, raw, **bounds, clamp_values=True)
         assert (clamped, slope) == (min(max(raw, -4.0), 2.0), 1.0)  # a gradient even outside
-        assert scaled(raw, log_scale_min_clip=-INF, log_scale_max_clip=INF) == (raw, 1.0)
-        assert scaled(raw, log_scale_min_clip=-INF, log_scale_max_clip=INF, clamp_values=True) == (raw, 1.0)
+        assert scaled(plan, raw, **none) == scaled(plan, raw, **none, clamp_values=True) == (raw, 1.0)
+
+
+SCALE = {"scale_fn": "sigmoid", "clamp_values": True, "log_scale_min_clip": -1.0, "log_scale_max_clip": 0.5}
+KNOTS = {"min_bin_width": 0.1, "min_bin_height": 0.05, "min_derivative": 0.2, "min_lambda": 0.3}
+
+
+@pytest.mark.parametrize(
+    ("plan", "families", "options"),
+    [
+        (bij.Affine, (bij.AffineAutoregressive, bij.AffineCoupling), {**SCALE, "sigmoid_bias": 0.5, "gated": True}),
+        (
+            bij.Spline,
+            (bij.SplineAutoregressive, bij.SplineCoupling),
+            {**KNOTS, "count_bins": 5, "bound": 2.0, "order": "quadratic"},
+        ),
+    ],
+    ids=["affine", "spline"],
+)
+def test_named_plans_pass_on_all_options_of_their_map(plan: Any, families: Any, options: dict[str, Any]) -> None:
+    default = plan()
+    assert all(getattr(default, name) != value for name, value in options.items())
+    assert set(options) | {"params_fn"} == {f.name for f in dataclasses.fields(plan)}
+    for family in families:
+        assert family(**options)._elementwise() == plan(**options)
 
 
 @pytest.mark.parametrize(

@@ -197,6 +197,9 @@ def test_expanded_tensors_with_strides_of_zero_are_stored_in_full() -> None:
     state = {k: v + torch.arange(3) if v.shape == (3,) else v for k, v in flow.state_dict().items()}
     flow.load_state_dict(state)  # each entry is its own
     assert flow.base_dist.mean.tolist() == [0.5, 1.5, 2.5]
+    turned = Flow(td.Independent(td.Normal(TRIANGLE.T, 1.0), 2), bij.AffineFixed())
+    assert turned.base.base_distribution.loc.is_contiguous()  # type: ignore[union-attr]
+    close(turned.base_dist.mean, TRIANGLE.T)
     loc = t(0.0, 1.0, 2.0, 3.0)[::2]
     assert Flow(td.Independent(td.Normal(loc, 1.0), 1), bij.AffineFixed()).base_dist.mean.tolist() == [0.0, 2.0]
 

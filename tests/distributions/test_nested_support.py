@@ -65,6 +65,15 @@ def test_a_mixture_of_vectors_with_bounds_of_their_own() -> None:
         assert bool(g.isfinite().all())
 
 
+def test_gradients_of_learnt_mixtures_are_finite_where_no_component_has_a_density() -> None:
+    base = td.MixtureSameFamily(td.Categorical(row(0.25, 0.75)), td.Weibull(row(1.0, 3.0), row(1.5, 2.5)))
+    flow = make(base, bij.AffineFixed(), learn_base=True)
+    density = flow.log_prob(row(-1.0, 2.0))
+    assert density[0] == -torch.inf and density[1].isfinite()
+    for g in torch.autograd.grad(density.sum(), list(flow.parameters())):
+        assert bool(g.isfinite().all()) and bool(g.any())
+
+
 def test_mixtures_with_a_batch_become_an_event() -> None:
     base = td.MixtureSameFamily(
         td.Categorical(torch.ones(2, 2, dtype=F64)),

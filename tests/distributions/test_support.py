@@ -48,6 +48,13 @@ FLOWS: dict[str, tuple[Flow, constraints.Constraint | None, list[float], list[fl
     "uniform doubled": (make(uniform(), TWICE), None, [0.1, 1.9], [-0.1, 2.1]),
     "exponential moved": (make(exponential(), bij.AffineFixed(loc=1.0)), None, [1.1, 5.0], [0.9, -3.0]),
     "exponential exponentiated": (make(exponential(), bij.Exp()), None, [1.1, 5.0], [0.9, -3.0]),
+    # Powers of negative numbers are NaN, and so are their slopes.
+    "weibull moved": (
+        make(td.Weibull(number(1.0), number(1.5)), bij.AffineFixed(loc=1.0)),
+        None,
+        [1.1, 5.0],
+        [0.9, -3.0],
+    ),
     "uniform through a spline": (make(uniform(), bij.Spline(count_bins=3)), None, [], [-1.0, 4.0]),
 }
 
