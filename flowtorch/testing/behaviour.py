@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-from torch.distributions import Independent, Normal, TransformedDistribution
+from torch.distributions import Distribution, Independent, Normal, TransformedDistribution
 
 from .. import domains
 from ..errors import ContextError, ShapeError
@@ -124,7 +124,9 @@ def transform(case: Case) -> None:
         y = bound.forward(case.x((4,)), one)
         x, log_det = bound.inverse_and_log_det(y, one)
         case.close(distribution.log_prob(y), base.log_prob(x) + log_det, "TransformedDistribution.log_prob")
-    if distribution.event_shape != bound.out_shape or distribution.rsample((3,)).shape != (3, *bound.out_shape):
+    with torch.random.fork_rng(devices=[]):
+        drawn = distribution.rsample((3,))
+    if distribution.event_shape != bound.out_shape or drawn.shape != (3, *bound.out_shape):
         raise AssertionError(f"the event shape {tuple(bound.out_shape)} is expected; got {distribution.event_shape}.")
 
 
@@ -162,6 +164,7 @@ def vmap_grad(case: Case) -> None:
 def compiles(case: Case) -> None:
     """Both directions are captured whole by ``torch.compile`` (traced, not handed to a code generator)."""
     bound, given = case.bound, case.context((3,))
+    validates = Distribution._validate_args  # which the first compilation in a process turns off for all of torch
     torch._dynamo.reset()
     try:
         for direction, values in ((bound.forward_and_log_det, case.x((3,))), (bound.inverse_and_log_det, case.y((3,)))):
@@ -169,3 +172,4 @@ def compiles(case: Case) -> None:
             case.agree(compiled(values, given), direction(values, given), "torch.compile")
     finally:
         torch._dynamo.reset()
+        Distribution.set_default_validate_args(validates)
