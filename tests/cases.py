@@ -171,6 +171,25 @@ CASES: dict[str, Case] = {
     "additive coupling, context": Case(bij.AdditiveCoupling(NET, split=2), (3,), (2,)),
     "additive coupling, scaled": Case(bij.AdditiveCoupling(NET, untouched=bij.Scale()), (3,)),
     "coupling": Case(bij.Coupling(QUADRATIC, NET, mask="alternate"), (5,), (2,)),
+    # Numerical inverses, in fewer steps than by default: compiled, all are traced.
+    "bernstein": Case(bij.Bernstein(order=5, steps=16), (2, 3)),
+    "bernstein, from the context": Case(bij.Bernstein(NET, order=4, bound=2.0, steps=16), (), (3,)),
+    "bernstein coupling": Case(bij.Coupling(bij.Bernstein(order=4, steps=16), NET), (2, 3), (2,)),
+    "sum of squares": Case(bij.SumOfSquares(steps=16), (2, 3)),
+    "sum of squares, from the context": Case(bij.SumOfSquares(NET, degree=1, steps=16), (3,), (2,)),
+    "deep sigmoid": Case(bij.DeepSigmoid(count_components=4, steps=16), (2, 3)),
+    "deep sigmoid, from the context": Case(bij.DeepSigmoid(NET, count_components=3, steps=16), (), (2,)),
+    "deep sigmoid autoregressive": Case(bij.Autoregressive(bij.DeepSigmoid(count_components=3, steps=16), MADE), (2,)),
+    "logistic mixture": Case(bij.LogisticMixtureCDF(count_components=4, steps=16), (2, 3)),
+    "logistic mixture coupling": Case(
+        bij.Coupling(bij.LogisticMixtureCDF(count_components=3, steps=16), NET), (3,), (2,)
+    ),
+    "gaussian mixture": Case(bij.GaussianMixtureCDF(count_components=4, steps=16), (2, 3)),
+    "gaussian mixture, from the context": Case(bij.GaussianMixtureCDF(NET, count_components=3, steps=16), (), (2,)),
+    "unconstrained monotonic": Case(bij.UnconstrainedMonotonic(hidden_dims=(6,), nodes=20, steps=12), (2, 3)),
+    "unconstrained monotonic coupling": Case(
+        bij.Coupling(bij.UnconstrainedMonotonic(hidden_dims=(6,), nodes=20, steps=12), NET), (3,), (2,)
+    ),
     # Containers
     "invert an autoregressive map": Case(bij.Invert(bij.AffineAutoregressive(MADE)), (3,), (2,)),
     "invert a fixed map": Case(bij.Invert(bij.Sigmoid()), (2, 3)),

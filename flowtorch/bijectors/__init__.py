@@ -9,6 +9,7 @@ from .autoregressive import Autoregressive as Autoregressive
 from .autoregressive import AutoregressiveFamily as AutoregressiveFamily
 from .autoregressive import BoundAutoregressive as BoundAutoregressive
 from .base import Bijector as Bijector
+from .bernstein import Bernstein as Bernstein
 from .bound import BoundBijector as BoundBijector
 from .bounded import ArcSin as ArcSin
 from .bounded import SigmoidTo as SigmoidTo
@@ -23,6 +24,7 @@ from .compose import Compose as Compose
 from .coupling import BoundCoupling as BoundCoupling
 from .coupling import Coupling as Coupling
 from .coupling import CouplingFamily as CouplingFamily
+from .deep_sigmoid import DeepSigmoid as DeepSigmoid
 from .elementwise import BoundElementwise as BoundElementwise
 from .elementwise import Elementwise as Elementwise
 from .fixed import ELU as ELU
@@ -32,24 +34,29 @@ from .fixed import Power as Power
 from .fixed import Sigmoid as Sigmoid
 from .fixed import Softplus as Softplus
 from .fixed import Tanh as Tanh
+from .gaussian_mixture_cdf import GaussianMixtureCDF as GaussianMixtureCDF
 from .invert import BoundInvert as BoundInvert
 from .invert import Invert as Invert
 from .logarithms import Expm1 as Expm1
 from .logarithms import Log as Log
 from .logarithms import Logit as Logit
+from .logistic_mixture_cdf import LogisticMixtureCDF as LogisticMixtureCDF
 from .named import AdditiveCoupling as AdditiveCoupling
 from .named import AffineAutoregressive as AffineAutoregressive
 from .named import AffineCoupling as AffineCoupling
 from .named import SplineAutoregressive as SplineAutoregressive
 from .named import SplineCoupling as SplineCoupling
+from .numerical import NumericallyInverted as NumericallyInverted
 from .permute import Permute as Permute
 from .permute import Reverse as Reverse
 from .spline import Spline as Spline
+from .sum_of_squares import SumOfSquares as SumOfSquares
 from .tails import LearnableLeakyReLU as LearnableLeakyReLU
 from .tails import SignedPower as SignedPower
 from .tails import SinhArcsinh as SinhArcsinh
 from .tails import TailTransform as TailTransform
 from .tails import TemperatureSigmoid as TemperatureSigmoid
+from .unconstrained_monotonic import UnconstrainedMonotonic as UnconstrainedMonotonic
 from .view import TransformView as TransformView
 
 __all__ = [
@@ -63,6 +70,7 @@ __all__ = [
     "ArcSin",
     "Autoregressive",
     "AutoregressiveFamily",
+    "Bernstein",
     "Bijector",
     "BoundAutoregressive",
     "BoundBijector",
@@ -75,14 +83,18 @@ __all__ = [
     "Compose",
     "Coupling",
     "CouplingFamily",
+    "DeepSigmoid",
     "Elementwise",
     "Exp",
     "Expm1",
+    "GaussianMixtureCDF",
     "Invert",
     "LeakyReLU",
     "LearnableLeakyReLU",
     "Log",
+    "LogisticMixtureCDF",
     "Logit",
+    "NumericallyInverted",
     "Permute",
     "Power",
     "Reverse",
@@ -100,8 +112,10 @@ __all__ = [
     "SplineAutoregressive",
     "SplineCoupling",
     "Standardize",
+    "SumOfSquares",
     "TailTransform",
     "Tanh",
     "TemperatureSigmoid",
     "TransformView",
+    "UnconstrainedMonotonic",
 ]

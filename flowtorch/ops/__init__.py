@@ -6,11 +6,14 @@ the log-derivative of the map it computed. None reduces, branches on data or cha
 
 from .affine import affine as affine
 from .affine import log_scale as log_scale
+from .bernstein import bernstein as bernstein
 from .bounded import scaled_sigmoid as scaled_sigmoid
 from .bounded import sin as sin
 from .bounded import softclip as softclip
 from .cdf import cdf as cdf
 from .circular import circular_shift as circular_shift
+from .deep_sigmoid import deep_sigmoid as deep_sigmoid
+from .deep_sigmoid import logistic_mixture_cdf as logistic_mixture_cdf
 from .elementary import elu as elu
 from .elementary import exp as exp
 from .elementary import leaky_relu as leaky_relu
@@ -18,9 +21,16 @@ from .elementary import power as power
 from .elementary import sigmoid as sigmoid
 from .elementary import softplus as softplus
 from .elementary import tanh as tanh
+from .gaussian_mixture_cdf import gaussian_mixture_cdf as gaussian_mixture_cdf
 from .logarithms import expm1 as expm1
+from .monotonic_integral import monotonic_integral as monotonic_integral
+from .numerical_inverse import InverseReport as InverseReport
+from .numerical_inverse import numerical_inverse as numerical_inverse
+from .numerical_inverse import numerical_inverse_report as numerical_inverse_report
+from .quadrature import gauss_legendre as gauss_legendre
 from .rational_spline import rational_linear_spline as rational_linear_spline
 from .rational_spline import rational_quadratic_spline as rational_quadratic_spline
+from .sum_of_squares import sum_of_squares as sum_of_squares
 from .tails import signed_power as signed_power
 from .tails import sinh_arcsinh as sinh_arcsinh
 from .tails import smooth_bound as smooth_bound
@@ -28,14 +38,23 @@ from .tails import tail_transform as tail_transform
 from .tails import temperature_sigmoid as temperature_sigmoid
 
 __all__ = [
+    "InverseReport",
     "affine",
+    "bernstein",
     "cdf",
     "circular_shift",
+    "deep_sigmoid",
     "elu",
     "exp",
     "expm1",
+    "gauss_legendre",
+    "gaussian_mixture_cdf",
     "leaky_relu",
     "log_scale",
+    "logistic_mixture_cdf",
+    "monotonic_integral",
+    "numerical_inverse",
+    "numerical_inverse_report",
     "power",
     "rational_linear_spline",
     "rational_quadratic_spline",
@@ -47,6 +66,7 @@ __all__ = [
     "smooth_bound",
     "softclip",
     "softplus",
+    "sum_of_squares",
     "tail_transform",
     "tanh",
     "temperature_sigmoid",
