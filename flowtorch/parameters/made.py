@@ -30,8 +30,8 @@ class MADE(AutoregressiveParameters):
     network; going one step at a time, for an inverse, evaluates each hidden unit and each output once, so that is one
     pass too. To add or remove layers change ``hidden_dims``: ``(64, 64, 64)`` has three hidden layers, ``()`` none
     (each parameter a linear function of what is before). The last layer starts at zero.
-    Hidden layers narrower than the number of coordinates cannot carry all of them: ``skip_connections`` then restores the
-    dependences that are lost.
+    Hidden layers narrower than the number of coordinates cannot carry all of them: ``skip_connections`` then restores
+    the dependences that are lost.
 
     Args:
         hidden_dims: the widths of the hidden layers.
