@@ -44,6 +44,15 @@ class Unregistered(params.Parameters):
         raise NotImplementedError
 
 
+class Unordered(params.AutoregressiveParameters):
+    """A conditioner that says it is autoregressive, and binds to what is not."""
+
+    unordered = params.Tensor()
+
+    def _bind(self, *shapes: Any) -> params.BoundParameters:
+        return params.Tensor()._bind(*shapes)
+
+
 def nested(depth: int) -> dict[str, Any]:
     return functools.reduce(lambda inner, _: {"type": "Invert", "plan": inner}, range(depth), {"type": "Exp"})
 
@@ -126,6 +135,8 @@ REFUSED: dict[type[Exception], dict[str, Callable[[], object]]] = {
         "Compose: a slice with at least one of its 2 parts is expected; got none": lambda: composed[2:],
     },
     OptionTypeError: {
+        "Autoregressive: a conditioner that binds to BoundAutoregressiveParameters is expected as params_fn; got a "
+        "BoundTensor from ": lambda: bij.Autoregressive(bij.Affine(), Unordered()).bind((2,)),
         "Compose: a slice such as [:2] is expected; got 0. Parts are in .parts": lambda: composed[0],
         "Exp.forward: a tensor is expected; got list [[1.0, 2.0": lambda: exp.forward([[1.0, 2.0, 3.0]] * 2),
         "Exp.inverse: a tensor is expected; got NoneType": lambda: exp.inverse(None),

@@ -10,7 +10,7 @@ import torch
 from torch.distributions.constraints import Constraint
 
 from .. import domains, options
-from ..errors import OptionError
+from ..errors import OptionError, OptionTypeError
 from ..parameters import MADE, AutoregressiveParameters, BoundAutoregressiveParameters, Parameters, Tensor
 from ..specification import register
 from ..types import Direction, TensorPair
@@ -138,7 +138,11 @@ class BoundAutoregressive(BoundBijector[AutoregressiveFamily]):
         self.map = BoundMap(elementwise, split)
         shapes = [(*split, *trailing) for trailing in elementwise.param_shapes]
         params = params_fn.bind(shapes, split, context_shape, coordinate_dims=len(split))
-        assert isinstance(params, BoundAutoregressiveParameters)
+        if not isinstance(params, BoundAutoregressiveParameters):
+            raise OptionTypeError(
+                f"{type(plan).__name__}: a conditioner that binds to BoundAutoregressiveParameters is expected as "
+                f"params_fn; got a {type(params).__name__} from {params_fn!r}."
+            )
         self.params = params
         self._conditioner = params_fn.describe()
 

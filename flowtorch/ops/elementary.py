@@ -38,7 +38,10 @@ def exp(x: torch.Tensor, *, inverse: bool = False) -> tuple[torch.Tensor, torch.
     if inverse:
         value = torch.log(x)
         return value, -value
-    return torch.exp(x).clamp_min(_tiny(x)), x.clone()  # a clone: no result shares memory with an input
+    # Beyond the dtype infinity with gradient 0: an infinite gradient makes all weights NaN.
+    limit = log_of_largest(x)
+    value = torch.where(x > limit, torch.inf, torch.exp(x.clamp_max(limit)))
+    return value.clamp_min(_tiny(x)), x.clone()  # a clone: no result shares memory with an input
 
 
 def sigmoid(x: torch.Tensor, *, inverse: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
@@ -234,6 +237,12 @@ def power(
 def _softplus(x: torch.Tensor) -> torch.Tensor:
     """Returns log(1 + exp(x)), right to rounding everywhere."""
     return F.softplus(x, threshold=SOFTPLUS_THRESHOLD)
+
+
+def log_of_largest(x: torch.Tensor) -> float:
+    """Returns what the exponential just holds in the dtype."""
+    info = torch.finfo(x.dtype)
+    return math.log(info.max) * (1.0 - info.eps)  # rounded to the dtype, the logarithm itself may be too large
 
 
 def _tiny(x: torch.Tensor) -> float:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
+
+from .elementary import log_of_largest
 
 
 def expm1(x: torch.Tensor, *, inverse: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
@@ -35,7 +35,7 @@ def expm1(x: torch.Tensor, *, inverse: bool = False) -> tuple[torch.Tensor, torc
 
 def expm1_or_inf(x: torch.Tensor) -> torch.Tensor:
     """Returns ``exp(x) - 1``, and infinity with gradient 0 (not infinity) where that is beyond the dtype."""
-    limit = math.log(torch.finfo(x.dtype).max)
+    limit = log_of_largest(x)
     return torch.where(x > limit, torch.inf, torch.expm1(x.clamp_max(limit)))
 
 

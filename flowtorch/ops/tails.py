@@ -134,9 +134,11 @@ def tail_transform(
         return sign * z, -(constant + log_tail + log_ratio)
     energy, log_ratio = _half_normal_energy(size)
     log_tail = index * energy
-    # Infinity with gradient 0 where the result is beyond the dtype.
-    over = log_tail - log_index.clamp_max(0.0) > math.log(torch.finfo(x.dtype).max)
-    value = torch.expm1(torch.where(over, 0.0, log_tail)) / index
+    # Infinity with gradient 0 where the result is beyond the dtype; gradient 0 too where only the derivatives are.
+    room = math.log(torch.finfo(x.dtype).max) - log_tail + log_index.clamp_max(0.0)
+    over, steep = room < 0.0, room < 10.0
+    exponent = torch.where(steep, log_tail.detach(), log_tail)
+    value = torch.expm1(torch.where(over, 0.0, exponent)) / torch.where(steep, index.detach(), index)
     return sign * torch.where(over, torch.inf, value), constant + log_tail + log_ratio
 
 
