@@ -12,8 +12,18 @@ from . import distributions as distributions
 from . import errors as errors
 from . import parameters as parameters
 from .bijectors.base import plan_from_dict as plan_from_dict
+from .config import show_config as show_config
 from .specification import register as register
 
 __version__ = "1.0.0.dev0"
 
-__all__ = ["__version__", "bijectors", "distributions", "errors", "parameters", "plan_from_dict", "register"]
+__all__ = [
+    "__version__",
+    "bijectors",
+    "distributions",
+    "errors",
+    "parameters",
+    "plan_from_dict",
+    "register",
+    "show_config",
+]

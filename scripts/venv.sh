@@ -44,7 +44,7 @@ _has_pip() {
 
 # The hash of everything that decides what an installation contains.
 _venv_hash() {
-    (cd "$ROOT" && cat constraints.txt setup.cfg pyproject.toml scripts/venv.sh && if [[ -f setup.py ]]; then cat setup.py; fi) |
+    (cd "$ROOT" && cat constraints.txt setup.cfg pyproject.toml scripts/venv.sh && if [[ -f setup.py ]]; then cat setup.py flowtorch/_native/*.{h,cpp}; fi) |
         "$VENV/bin/python" -c 'import hashlib, sys; print(hashlib.sha256(sys.stdin.buffer.read() + sys.prefix.encode()).hexdigest())'
 }
 

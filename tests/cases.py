@@ -81,6 +81,15 @@ CASES: dict[str, Case] = {
         bij.Spline(count_bins=3, bound=4.0, min_bin_width=0.1, min_bin_height=0.05, min_derivative=0.1, min_lambda=0.2),
         (2,),
     ),
+    "spline, a box for each coordinate": Case(
+        bij.Autoregressive(
+            bij.QuadraticSpline(
+                count_bins=3, bound=((1.0, (-2.0, 1.0), 3.0), (2.0, (0.5, 4.0), (-1.0, 2.5))), tails=None
+            ),
+            MADE,
+        ),
+        (2, 3),
+    ),
     "softclip, scalar": Case(bij.Softclip(), ()),
     "sine, scalar": Case(bij.Sin(), ()),
     "quantiles of a normal": Case(bij.Invert(bij.CDF("normal", loc=1.0, scale=2.0)), (2,)),
@@ -122,6 +131,26 @@ CASES: dict[str, Case] = {
     "additive coupling, context": Case(bij.AdditiveCoupling(NET, split=2), (3,), (2,)),
     "additive coupling, scaled": Case(bij.AdditiveCoupling(NET, untouched=bij.Scale()), (3,)),
     "coupling": Case(bij.Coupling(QUADRATIC, NET, mask="alternate"), (5,), (2,)),
+    # By their usual names; each map is in every family above
+    **{
+        f"{type(plan).__name__} by name": Case(plan, (3,), (2,))
+        for plan in (
+            bij.NeuralAutoregressive(MADE, count_components=3, steps=12),
+            bij.DenseNeuralAutoregressive(MADE, hidden_dims=(3,), steps=12),
+            bij.UnconstrainedMonotonicAutoregressive(MADE, hidden_dims=(6,), nodes=16, steps=8),
+            bij.PolynomialAutoregressive(MADE, degree=1, steps=12),
+            bij.BernsteinAutoregressive(MADE, order=4, steps=12),
+            bij.MixtureAutoregressive(MADE, count_components=3, steps=12),
+            bij.CircularSplineAutoregressive(MADE, count_bins=3),
+            bij.CubicSplineAutoregressive(MADE, count_bins=3),
+            bij.MixtureCoupling(NET, count_components=3, steps=12),
+            bij.BernsteinCoupling(NET, order=4, steps=12),
+            bij.CircularSplineCoupling(NET, count_bins=3),
+            bij.LinearSplineCoupling(NET, count_bins=3),
+            bij.QuadraticSplineCoupling(NET, count_bins=3),
+            bij.CubicSplineCoupling(NET, count_bins=3),
+        )
+    },
     # Containers
     "invert an autoregressive map": Case(bij.Invert(bij.AffineAutoregressive(MADE)), (3,), (2,)),
     "invert a fixed map": Case(bij.Invert(bij.Sigmoid()), (2, 3)),
@@ -145,5 +174,6 @@ CASES: dict[str, Case] = {
         (2,),
     ),
     "invert a composition": Case(bij.Invert(bij.Compose([bij.AffineCoupling(NET), bij.Tanh()])), (3,), (2,)),
+    "compose with checkpoints": Case(bij.Compose([bij.AffineCoupling(NET), bij.Tanh()], checkpoint=True), (3,), (2,)),
     "nested compositions": Case(bij.Compose([bij.Compose([bij.Affine(), bij.Tanh()]), bij.Invert(bij.Tanh())]), (2,)),
 }

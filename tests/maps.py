@@ -23,6 +23,13 @@ LEARNABLE: dict[str, bij.Elementwise] = {
     "scale": bij.Scale(),
     "rational linear spline": bij.Spline(count_bins=5),
     "rational quadratic spline": bij.Spline(count_bins=5, order="quadratic", bound=2.0),
+    "linear spline": bij.LinearSpline(count_bins=5),
+    "quadratic spline": bij.QuadraticSpline(count_bins=5),
+    "cubic spline": bij.CubicSpline(count_bins=5),
+    "cubic spline, box": bij.CubicSpline(count_bins=4, bound=(-1.0, 2.5), tails=None),
+    "rational quadratic spline, box": bij.Spline(count_bins=4, order="quadratic", bound=(-1.0, 2.5), tails=None),
+    "rational linear spline, sides": bij.Spline(count_bins=4, bound=(-1.0, 2.5)),
+    "circular spline": bij.CircularSpline(count_bins=4),
     "circular shift": bij.CircularShift(),
     # The grid of the kit's integral ends at 30, which many a sinh-arcsinh passes: a smaller bound.
     "sinh-arcsinh": bij.SinhArcsinh(max_tailweight=1.5),
@@ -33,6 +40,8 @@ LEARNABLE: dict[str, bij.Elementwise] = {
     "bernstein": bij.Bernstein(order=5, steps=16),
     "sum of squares": bij.SumOfSquares(degree=1, steps=16),
     "deep sigmoid": bij.DeepSigmoid(count_components=4, steps=16),
+    "dense deep sigmoid": bij.DenseDeepSigmoid(hidden_dims=(4, 3), steps=16),
+    "monotonic network": bij.MonotonicNetwork(hidden_dims=(6, 5), count_conditions=3, steps=16),
     "logistic mixture": bij.LogisticMixtureCDF(count_components=4, steps=16),
     "gaussian mixture": bij.GaussianMixtureCDF(count_components=4, steps=16),
     "unconstrained monotonic": bij.UnconstrainedMonotonic(hidden_dims=(6,), nodes=20, steps=12),
@@ -63,4 +72,5 @@ FIXED: dict[str, bij.Elementwise] = {
         f"cdf, {name}": bij.CDF(name, loc=0.5, scale=3.0)
         for name in ("normal", "logistic", "laplace", "cauchy", "gumbel")
     },
+    "cdf, student's t": bij.CDF("student_t", loc=0.5, scale=3.0, df=2.5),
 }

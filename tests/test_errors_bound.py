@@ -44,6 +44,12 @@ class Unregistered(params.Parameters):
         raise NotImplementedError
 
 
+def second_derivative() -> object:
+    y = torch.ones(2, requires_grad=True)
+    bound = bij.Autoregressive(bij.Affine(), inversion="parallel").bind((2,))
+    return torch.autograd.grad(bound.inverse(y).square().sum(), y, create_graph=True)
+
+
 class Unordered(params.AutoregressiveParameters):
     """A conditioner that says it is autoregressive, and binds to what is not."""
 
@@ -145,6 +151,7 @@ REFUSED: dict[type[Exception], dict[str, Callable[[], object]]] = {
     },
     NotSupportedError: {
         "Permute: the sign of the Jacobian's determinant is not known": lambda: bij.Permute().bind((2,)).sign,
+        "Autoregressive: a backward pass without create_graph ... got create_graph=True": second_derivative,
     },
     SpecificationError: {
         "register: a name is expected for functools.partial": lambda: flowtorch.register(functools.partial(int)),

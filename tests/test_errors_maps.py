@@ -16,6 +16,7 @@ from flowtorch.errors import OptionError, ShapeError
 # For each class of errors, the words of a message, in this order, and what raises it.
 REFUSED: dict[type[Exception], dict[str, Callable[[], object]]] = {
     OptionError: {
+        "CDF: df is expected for 'student_t', and for no other; got None": lambda: bij.CDF("student_t"),
         "SigmoidTo: low < high is expected; got low=2": lambda: bij.SigmoidTo(low=2.0, high=2.0),
         "CDF: the name of a distribution ... got a Normal. Use CDF.of": lambda: bij.CDF(td.Normal(0.0, 1.0)),
         "CDF: distribution ... 'normal' ... got 'nope'": lambda: bij.CDF("nope"),

@@ -22,13 +22,13 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # From the top down: what stands in a line may import from the lines below it (and from its own part).
 LAYERS = [
     {"__init__", "testing"},
-    {"flows", "distributions"},
+    {"flows", "distributions", "config"},
     {"bijectors"},
     {"parameters"},
     {"nn"},
     {"ops"},
     {"domains", "options", "specification", "summary"},
-    {"types"},
+    {"types", "_native"},
     {"errors"},
 ]
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}

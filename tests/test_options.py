@@ -32,7 +32,9 @@ SPLINE = {
     "min_bin_height": 1e-3,
     "min_derivative": 1e-3,
     "min_lambda": 0.025,
+    "tails": "linear",
 }
+AUTOREGRESSIVE = {"dim": None, "inversion": "sequential"}
 COUPLING = {"mask": "half", "split": None, "swap": False, "dim": None, "untouched": None}
 NETWORK = {"hidden_dims": (256, 256), "nonlinearity": torch.nn.ReLU, "residual": False}
 
@@ -43,9 +45,9 @@ DEFAULTS: dict[type, dict[str, Any]] = {
     bij.Scale: {"params_fn": None, **AFFINE},
     bij.Shift: {"params_fn": None},
     bij.Spline: {"params_fn": None, **SPLINE},
-    bij.Autoregressive: {"params_fn": None, "dim": None},
-    bij.AffineAutoregressive: {"params_fn": None, "dim": None, **GATED},
-    bij.SplineAutoregressive: {"params_fn": None, "dim": None, **SPLINE},
+    bij.Autoregressive: {"params_fn": None, **AUTOREGRESSIVE},
+    bij.AffineAutoregressive: {"params_fn": None, **AUTOREGRESSIVE, **GATED},
+    bij.SplineAutoregressive: {"params_fn": None, **AUTOREGRESSIVE, **SPLINE},
     bij.Coupling: {"params_fn": None, **COUPLING},
     bij.AffineCoupling: {"params_fn": None, **COUPLING, **GATED},
     bij.SplineCoupling: {"params_fn": None, **COUPLING, **SPLINE},

@@ -50,7 +50,7 @@ def test_what_a_specification_looks_like() -> None:
         [bij.Invert(bij.AffineAutoregressive(params.MADE((8,), nonlinearity=torch.nn.ELU))), bij.Permute((1, 0))]
     )
     written = plan.to_dict()
-    assert list(written) == ["type", "parts"] and written["type"] == "Compose"
+    assert list(written) == ["type", "parts", "checkpoint"] and written["type"] == "Compose"
     inverted, permute = written["parts"]
     assert permute == {"type": "Permute", "permutation": [1, 0], "dim": None}
     made = inverted["plan"]["params_fn"]
@@ -178,7 +178,7 @@ WRONG_TYPES: dict[str, Any] = {
 # Plan, field, and which of the above it may take.
 FIELDS: list[tuple[dict[str, Any], str, set[str]]] = [
     ({"type": "Spline"}, "count_bins", {"an integer"}),
-    ({"type": "Spline"}, "bound", {"an integer", "a float"}),
+    ({"type": "Spline"}, "bound", {"an integer", "a float", "a list"}),
     ({"type": "Spline"}, "order", set()),
     ({"type": "Spline"}, "params_fn", {"null", "a conditioner"}),
     ({"type": "Affine"}, "scale_fn", set()),
@@ -308,7 +308,9 @@ def test_hostile_specifications_are_refused_and_nothing_runs(
 
 
 def test_a_plan_of_a_hundred_layers_within_layers_is_not_too_deep() -> None:
-    spec = functools.reduce(lambda p, _: {"type": "Compose", "parts": [p]}, range(100), {"type": "Exp"})
+    spec = functools.reduce(
+        lambda p, _: {"type": "Compose", "parts": [p], "checkpoint": False}, range(100), {"type": "Exp"}
+    )
     plan = flowtorch.plan_from_dict(spec)
     assert plan.to_dict() == spec
     assert plan.bind((2,)).forward(torch.zeros(2)).tolist() == [1.0, 1.0]

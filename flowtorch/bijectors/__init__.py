@@ -19,14 +19,18 @@ from .bounded import Softsign as Softsign
 from .cdf import CDF as CDF
 from .cdf import CauchyCDF as CauchyCDF
 from .circular import CircularShift as CircularShift
+from .circular_spline import CircularSpline as CircularSpline
 from .compose import BoundCompose as BoundCompose
 from .compose import Compose as Compose
 from .coupling import BoundCoupling as BoundCoupling
 from .coupling import Coupling as Coupling
 from .coupling import CouplingFamily as CouplingFamily
+from .cubic_spline import CubicSpline as CubicSpline
 from .deep_sigmoid import DeepSigmoid as DeepSigmoid
+from .dense_deep_sigmoid import DenseDeepSigmoid as DenseDeepSigmoid
 from .elementwise import BoundElementwise as BoundElementwise
 from .elementwise import Elementwise as Elementwise
+from .family import Family as Family
 from .fixed import ELU as ELU
 from .fixed import Exp as Exp
 from .fixed import LeakyReLU as LeakyReLU
@@ -37,18 +41,35 @@ from .fixed import Tanh as Tanh
 from .gaussian_mixture_cdf import GaussianMixtureCDF as GaussianMixtureCDF
 from .invert import BoundInvert as BoundInvert
 from .invert import Invert as Invert
+from .linear_spline import LinearSpline as LinearSpline
 from .logarithms import Expm1 as Expm1
 from .logarithms import Log as Log
 from .logarithms import Logit as Logit
 from .logistic_mixture_cdf import LogisticMixtureCDF as LogisticMixtureCDF
-from .named import AdditiveCoupling as AdditiveCoupling
-from .named import AffineAutoregressive as AffineAutoregressive
-from .named import AffineCoupling as AffineCoupling
-from .named import SplineAutoregressive as SplineAutoregressive
-from .named import SplineCoupling as SplineCoupling
+from .monotonic_network import MonotonicNetwork as MonotonicNetwork
+from .named_autoregressive import AffineAutoregressive as AffineAutoregressive
+from .named_autoregressive import BernsteinAutoregressive as BernsteinAutoregressive
+from .named_autoregressive import CircularSplineAutoregressive as CircularSplineAutoregressive
+from .named_autoregressive import CubicSplineAutoregressive as CubicSplineAutoregressive
+from .named_autoregressive import DenseNeuralAutoregressive as DenseNeuralAutoregressive
+from .named_autoregressive import MixtureAutoregressive as MixtureAutoregressive
+from .named_autoregressive import NeuralAutoregressive as NeuralAutoregressive
+from .named_autoregressive import PolynomialAutoregressive as PolynomialAutoregressive
+from .named_autoregressive import SplineAutoregressive as SplineAutoregressive
+from .named_autoregressive import UnconstrainedMonotonicAutoregressive as UnconstrainedMonotonicAutoregressive
+from .named_coupling import AdditiveCoupling as AdditiveCoupling
+from .named_coupling import AffineCoupling as AffineCoupling
+from .named_coupling import BernsteinCoupling as BernsteinCoupling
+from .named_coupling import CircularSplineCoupling as CircularSplineCoupling
+from .named_coupling import CubicSplineCoupling as CubicSplineCoupling
+from .named_coupling import LinearSplineCoupling as LinearSplineCoupling
+from .named_coupling import MixtureCoupling as MixtureCoupling
+from .named_coupling import QuadraticSplineCoupling as QuadraticSplineCoupling
+from .named_coupling import SplineCoupling as SplineCoupling
 from .numerical import NumericallyInverted as NumericallyInverted
 from .permute import Permute as Permute
 from .permute import Reverse as Reverse
+from .quadratic_spline import QuadraticSpline as QuadraticSpline
 from .spline import Spline as Spline
 from .sum_of_squares import SumOfSquares as SumOfSquares
 from .tails import LearnableLeakyReLU as LearnableLeakyReLU
@@ -71,6 +92,8 @@ __all__ = [
     "Autoregressive",
     "AutoregressiveFamily",
     "Bernstein",
+    "BernsteinAutoregressive",
+    "BernsteinCoupling",
     "Bijector",
     "BoundAutoregressive",
     "BoundBijector",
@@ -80,23 +103,41 @@ __all__ = [
     "BoundInvert",
     "CauchyCDF",
     "CircularShift",
+    "CircularSpline",
+    "CircularSplineAutoregressive",
+    "CircularSplineCoupling",
     "Compose",
     "Coupling",
     "CouplingFamily",
+    "CubicSpline",
+    "CubicSplineAutoregressive",
+    "CubicSplineCoupling",
     "DeepSigmoid",
+    "DenseDeepSigmoid",
+    "DenseNeuralAutoregressive",
     "Elementwise",
     "Exp",
     "Expm1",
+    "Family",
     "GaussianMixtureCDF",
     "Invert",
     "LeakyReLU",
     "LearnableLeakyReLU",
+    "LinearSpline",
+    "LinearSplineCoupling",
     "Log",
     "LogisticMixtureCDF",
     "Logit",
+    "MixtureAutoregressive",
+    "MixtureCoupling",
+    "MonotonicNetwork",
+    "NeuralAutoregressive",
     "NumericallyInverted",
     "Permute",
+    "PolynomialAutoregressive",
     "Power",
+    "QuadraticSpline",
+    "QuadraticSplineCoupling",
     "Reverse",
     "Scale",
     "Shift",
@@ -118,4 +159,5 @@ __all__ = [
     "TemperatureSigmoid",
     "TransformView",
     "UnconstrainedMonotonic",
+    "UnconstrainedMonotonicAutoregressive",
 ]

@@ -54,17 +54,6 @@ class AffineOptions(ScaleOptions):
             )
         super().__post_init__()
 
-    def affine(self) -> Affine:
-        """Returns the elementwise plan with these options."""
-        return Affine(
-            scale_fn=self.scale_fn,
-            clamp_values=self.clamp_values,
-            log_scale_min_clip=self.log_scale_min_clip,
-            log_scale_max_clip=self.log_scale_max_clip,
-            sigmoid_bias=self.sigmoid_bias,
-            gated=self.gated,
-        )
-
 
 @register
 @final

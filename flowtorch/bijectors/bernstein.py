@@ -16,10 +16,28 @@ from .elementwise import Elementwise
 from .numerical import NumericalOptions
 
 
+@dataclass(frozen=True, kw_only=True)
+class BernsteinOptions(NumericalOptions):
+    """The options of all plans of this map."""
+
+    order: int = 16
+    bound: float = 3.0
+    min_slope: float = 1e-3
+
+    def __post_init__(self) -> None:
+        """Checks the options."""
+        who = type(self).__name__
+        options.integer(who, "order", self.order, minimum=1)
+        options.number(who, "order", self.order, below=MAX_ORDER + 1)
+        options.number(who, "bound", self.bound, above=0.0)
+        options.number(who, "min_slope", self.min_slope, above=0.0, below=1.0)
+        super().__post_init__()
+
+
 @register
 @final
 @dataclass(frozen=True)
-class Bernstein(NumericalOptions, Elementwise):
+class Bernstein(BernsteinOptions, Elementwise):
     r"""An increasing polynomial in Bernstein's form on ``[-bound, bound]``, continued by straight lines.
 
     .. math:: y = \sum_{k=0}^n \theta_k \binom{n}{k} t^k (1 - t)^{n-k}, \quad t = \frac{x + B}{2B}, \qquad
@@ -50,18 +68,6 @@ class Bernstein(NumericalOptions, Elementwise):
     """
 
     params_fn: Parameters | None = None
-    order: int = 16
-    bound: float = 3.0
-    min_slope: float = 1e-3
-
-    def __post_init__(self) -> None:
-        """Checks the options."""
-        who = type(self).__name__
-        options.integer(who, "order", self.order, minimum=1)
-        options.number(who, "order", self.order, below=MAX_ORDER + 1)
-        options.number(who, "bound", self.bound, above=0.0)
-        options.number(who, "min_slope", self.min_slope, above=0.0, below=1.0)
-        super().__post_init__()
 
     @property
     def param_shapes(self) -> tuple[tuple[int, ...], ...]:

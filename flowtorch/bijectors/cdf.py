@@ -6,7 +6,7 @@ from dataclasses import KW_ONLY, dataclass
 from typing import ClassVar, final
 
 import torch
-from torch.distributions import Cauchy, Distribution, Gumbel, Laplace, Normal, constraints
+from torch.distributions import Cauchy, Distribution, Gumbel, Laplace, Normal, StudentT, constraints
 from torch.distributions.constraints import Constraint
 from typing_extensions import Self
 
@@ -23,6 +23,7 @@ _BY_CLASS: dict[type[Distribution], Name] = {
     Laplace: "laplace",
     Cauchy: "cauchy",
     Gumbel: "gumbel",
+    StudentT: "student_t",
 }
 
 
@@ -40,9 +41,10 @@ class CDF(Fixed):
     cannot tell apart. :meth:`of` takes name and numbers from one of torch's distributions.
 
     Args:
-        distribution: ``"normal"``, ``"logistic"``, ``"laplace"``, ``"cauchy"`` or ``"gumbel"``.
+        distribution: ``"normal"``, ``"logistic"``, ``"laplace"``, ``"cauchy"``, ``"gumbel"`` or ``"student_t"``.
         loc: :math:`\mu`.
         scale: :math:`\sigma > 0`.
+        df: the degrees of freedom of ``"student_t"``, any positive number; None for the others.
 
     Raises:
         OptionError, OptionTypeError: for an unknown distribution, or numbers out of range.
@@ -58,6 +60,7 @@ class CDF(Fixed):
     _: KW_ONLY
     loc: float = 0.0
     scale: float = 1.0
+    df: float | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.distribution, Distribution):
@@ -68,10 +71,16 @@ class CDF(Fixed):
         options.one_of("CDF", "distribution", self.distribution, DISTRIBUTIONS)
         options.number("CDF", "loc", self.loc)
         options.number("CDF", "scale", self.scale, above=0.0)
+        if (self.df is None) is (self.distribution == "student_t"):
+            raise OptionError(
+                f"CDF: df is expected for 'student_t', and for no other; got {self.df}, {self.distribution!r}."
+            )
+        if self.df is not None:
+            options.number("CDF", "df", self.df, above=0.0)
 
     def apply(self, x: torch.Tensor, params: Params, shared: torch.nn.Module | None, *, inverse: bool) -> TensorPair:
         """Moves each coordinate."""
-        return cdf(x, self.distribution, self.loc, self.scale, inverse=inverse)
+        return cdf(x, self.distribution, self.loc, self.scale, df=self.df, inverse=inverse)
 
     def describe(self) -> str:
         """Returns the formula in one line."""
@@ -82,7 +91,8 @@ class CDF(Fixed):
         """Takes name and numbers from one of torch's distributions.
 
         Args:
-            distribution: a ``Normal``, ``Laplace``, ``Cauchy`` or ``Gumbel`` with a single location and scale.
+            distribution: a ``Normal``, ``Laplace``, ``Cauchy``, ``Gumbel`` or ``StudentT`` with a single location and
+                scale.
 
         Raises:
             OptionError: for another distribution.
@@ -90,20 +100,21 @@ class CDF(Fixed):
 
         Example:
             >>> CDF.of(torch.distributions.Normal(1.0, 2.0))
-            CDF(distribution='normal', loc=1.0, scale=2.0)
+            CDF(distribution='normal', loc=1.0, scale=2.0, df=None)
         """
         name = _BY_CLASS.get(type(distribution))
-        if name is None or not isinstance(distribution, Normal | Laplace | Cauchy | Gumbel):
+        if name is None or not isinstance(distribution, Normal | Laplace | Cauchy | Gumbel | StudentT):
             raise OptionError(
                 f"CDF: one of torch's {', '.join(c.__name__ for c in _BY_CLASS)} is expected; got "
                 f"{options.short(distribution)}."
             )
         loc, scale = torch.as_tensor(distribution.loc), torch.as_tensor(distribution.scale)
-        if loc.numel() != 1 or scale.numel() != 1:
+        if loc.numel() != 1 or scale.numel() != 1 or distribution.batch_shape.numel() != 1:
             raise ShapeError(
                 f"CDF: a single location and scale are expected; got batch shape {tuple(distribution.batch_shape)}."
             )
-        return cls(name, loc=float(loc), scale=float(scale))
+        df = float(distribution.df) if isinstance(distribution, StudentT) else None
+        return cls(name, loc=float(loc), scale=float(scale), df=df)
 
 
 @register

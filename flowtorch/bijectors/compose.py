@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import TypeVar, cast, final
 
 import torch
 from torch.distributions.constraints import Constraint
+from torch.utils.checkpoint import checkpoint
 
-from .. import domains
+from .. import domains, options
 from ..errors import DomainError, FlowTorchError, OptionError, OptionTypeError
+from ..ops._own_backward import plain_eager
 from ..specification import register
 from ..summary import Row
 from ..types import Direction, Exactness, TensorPair
@@ -33,9 +35,11 @@ class Compose(Bijector):
 
     Args:
         parts: the plans, base to data; the same plan may stand there several times, each bound on its own.
+        checkpoint: in training, keeps only what goes into each part and computes the rest again in the backward pass:
+            memory of one part in place of all, for about a third more time. Values and gradients are the same.
 
     Raises:
-        OptionError: if there are no parts.
+        OptionError, OptionTypeError: if there are no parts, or for what is no plan or boolean.
         DomainError: if the codomain of a part does not lie in the domain of the next.
 
     Example:
@@ -46,8 +50,11 @@ class Compose(Bijector):
     """
 
     parts: Sequence[Bijector]
+    _: KW_ONLY
+    checkpoint: bool = False
 
     def __post_init__(self) -> None:
+        options.boolean("Compose", "checkpoint", self.checkpoint)
         if isinstance(self.parts, Bijector) or not isinstance(self.parts, Sequence):
             raise OptionTypeError(f"Compose: a sequence of plans is expected; got {type(self.parts).__name__}.")
         if not self.parts:
@@ -145,18 +152,28 @@ class BoundCompose(BoundBijector[Compose]):
         self.parts = cast(Sequence[BoundBijector[Bijector]], torch.nn.ModuleList(parts))
 
     def _forward_and_log_det(self, x: torch.Tensor, context: torch.Tensor | None) -> TensorPair:
-        x, total = self.parts[0]._forward_and_log_det(x, context)
-        for part in self.parts[1:]:
-            x, log_det = part._forward_and_log_det(x, context)
-            total = total + log_det
-        return x, total
+        return self._through([part._forward_and_log_det for part in self.parts], x, context)
 
     def _inverse_and_log_det(self, y: torch.Tensor, context: torch.Tensor | None) -> TensorPair:
-        y, total = self.parts[-1]._inverse_and_log_det(y, context)
-        for part in reversed(self.parts[:-1]):
-            y, log_det = part._inverse_and_log_det(y, context)
-            total = total + log_det
-        return y, total
+        return self._through([part._inverse_and_log_det for part in reversed(self.parts)], y, context)
+
+    def _through(
+        self,
+        maps: Sequence[Callable[[torch.Tensor, torch.Tensor | None], TensorPair]],
+        x: torch.Tensor,
+        context: torch.Tensor | None,
+    ) -> TensorPair:
+        # Checkpoints are of eager reverse mode only; torch.compile decides by itself what it keeps.
+        recompute = self.plan.checkpoint and torch.is_grad_enabled() and plain_eager()
+        total: torch.Tensor | None = None
+        for function in maps:
+            if recompute:
+                x, log_det = checkpoint(function, x, context, use_reentrant=False)
+            else:
+                x, log_det = function(x, context)
+            total = log_det if total is None else total + log_det
+        assert total is not None  # a composition has parts
+        return x, total
 
     def __len__(self) -> int:
         return len(self.parts)
@@ -167,7 +184,8 @@ class BoundCompose(BoundBijector[Compose]):
         parts = list(self.parts[index])
         if not parts:
             raise OptionError(f"Compose: a slice with at least one of its {len(self)} parts is expected; got none.")
-        return BoundCompose(Compose([p.plan for p in parts]), parts[0].shape, self.context_shape, parts)
+        plan = Compose([p.plan for p in parts], checkpoint=self.plan.checkpoint)
+        return BoundCompose(plan, parts[0].shape, self.context_shape, parts)
 
     @property
     def sign(self) -> int:

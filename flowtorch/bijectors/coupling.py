@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import abc
 from collections.abc import Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import dataclass
 from typing import Literal, TypeAlias, Union, final
 
 import torch
-from torch.distributions.constraints import Constraint
 
 from .. import domains, options
 from ..errors import DomainError, OptionError, OptionTypeError, ShapeError
@@ -19,6 +17,7 @@ from .axis import Axis, check_dim
 from .base import Bijector
 from .bound import BoundBijector
 from .elementwise import BoundElementwise, BoundMap, Elementwise, bare, sum_event
+from .family import Family
 
 Pattern: TypeAlias = Literal["half", "alternate"]
 NestedBool: TypeAlias = Union[bool, tuple["NestedBool", ...]]  # noqa: UP007  # a string cannot be joined by | at run time
@@ -26,20 +25,15 @@ Mask: TypeAlias = Union[Pattern, tuple[NestedBool, ...]]  # noqa: UP007
 _PATTERNS = ("half", "alternate")
 
 
-class CouplingFamily(Bijector):
+@dataclass(frozen=True, kw_only=True)
+class CouplingFamily(Family):
     """What :class:`Coupling` and its named plans share; an author of a named plan writes :meth:`_elementwise`."""
 
-    min_event_dim = 1
-    params_fn: Parameters | None
-    mask: Mask
-    split: int | None
-    swap: bool
-    dim: int | None
-    untouched: Elementwise | None
-
-    @abc.abstractmethod
-    def _elementwise(self) -> Elementwise:
-        """Returns how a driven coordinate moves."""
+    mask: Mask = "half"
+    split: int | None = None
+    swap: bool = False
+    dim: int | None = None
+    untouched: Elementwise | None = None
 
     def __post_init__(self) -> None:
         """Checks the options that all share."""
@@ -72,16 +66,6 @@ class CouplingFamily(Bijector):
                 f"{domains.describe(elementwise.domain)} and codomain {domains.describe(elementwise.codomain)} for "
                 f"{type(elementwise).__name__}, and {other!r} for the untouched part."
             )
-
-    @property
-    def domain(self) -> Constraint:
-        """The elementwise plan's, for every coordinate."""
-        return domains.lift(self._elementwise().domain, 1)
-
-    @property
-    def codomain(self) -> Constraint:
-        """The elementwise plan's, for every coordinate."""
-        return domains.lift(self._elementwise().codomain, 1)
 
     def _bind(self, shape: torch.Size, context_shape: torch.Size | None) -> BoundBijector[Bijector]:
         axis = Axis(shape, self.dim, type(self).__name__)
@@ -171,12 +155,6 @@ class Coupling(CouplingFamily):
 
     elementwise: Elementwise
     params_fn: Parameters | None = None
-    _: KW_ONLY
-    mask: Mask = "half"
-    split: int | None = None
-    swap: bool = False
-    dim: int | None = None
-    untouched: Elementwise | None = None
 
     def _elementwise(self) -> Elementwise:
         return self.elementwise
@@ -202,7 +180,7 @@ class BoundCoupling(BoundBijector[CouplingFamily]):
         elementwise, params_fn = plan._elementwise(), plan.params_fn or DenseNN()
         kept_shape = torch.Size((len(kept), *axis.block))
         driven_shape = torch.Size((len(driven), *axis.block))
-        self.map = BoundMap(elementwise, driven_shape)
+        self.map = BoundMap(elementwise, driven_shape, shape, lambda x: self.driven(axis.split(x)))
         shapes = [(*driven_shape, *trailing) for trailing in elementwise.param_shapes]
         self.params = params_fn.bind(shapes, kept_shape, context_shape, coordinate_dims=len(driven_shape))
         self.untouched = None if plan.untouched is None else plan.untouched.bind(kept_shape, context_shape)

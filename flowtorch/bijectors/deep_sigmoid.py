@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import final
 
-import torch
-
-from .. import options
 from ..ops.deep_sigmoid import deep_sigmoid
-from ..parameters import Parameters
 from ..specification import register
 from ..types import TensorPair
-from .elementwise import Elementwise
-from .numerical import NumericalOptions
+from .numerical import Mixture
 
 
 @register
 @final
 @dataclass(frozen=True)
-class DeepSigmoid(NumericalOptions, Elementwise):
+class DeepSigmoid(Mixture):
     r"""The deep sigmoidal flow: the logit of a convex combination of sigmoids.
 
     .. math:: y = \operatorname{logit} \sum_{k=1}^K w_k \sigma(a_k x + b_k), \qquad a_k > 0, \quad w_k > 0, \quad
@@ -39,6 +35,7 @@ class DeepSigmoid(NumericalOptions, Elementwise):
         OptionError, OptionTypeError: for options out of range.
 
     Example:
+        >>> import torch
         >>> bound = DeepSigmoid(count_components=4).bind((2,))
         >>> [round(v, 2) for v in bound.inverse(bound.forward(torch.tensor([-2.0, 1000.0]))).tolist()]
         [-2.0, 1000.0]
@@ -47,25 +44,10 @@ class DeepSigmoid(NumericalOptions, Elementwise):
         Neural Autoregressive Flows (Huang et al., 2018), https://arxiv.org/abs/1804.00779, eq. 8.
     """
 
-    params_fn: Parameters | None = None
-    count_components: int = 8
-
-    def __post_init__(self) -> None:
-        """Checks the options."""
-        options.integer(type(self).__name__, "count_components", self.count_components, minimum=1)
-        super().__post_init__()
-
     @property
-    def param_shapes(self) -> tuple[tuple[int, ...], ...]:
-        """Logits of the weights, unbounded slopes, and biases."""
-        k = self.count_components
-        return (k,), (k,), (k,)
-
-    def apply(
-        self, x: torch.Tensor, params: tuple[torch.Tensor, ...], shared: torch.nn.Module | None, *, inverse: bool
-    ) -> TensorPair:
-        """Moves each coordinate."""
-        return deep_sigmoid(x, *params, tolerance=self.tolerance, steps=self.steps, inverse=inverse)
+    def op(self) -> Callable[..., TensorPair]:
+        """The function on tensors."""
+        return deep_sigmoid
 
     def describe(self) -> str:
         """Returns the formula in one line."""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import abc
+from collections.abc import Callable
 from typing import ClassVar, cast
 
 import torch
+from typing_extensions import Self
 
 from .. import domains, options
-from ..errors import OptionError
+from ..errors import OptionError, ShapeError
 from ..parameters import AutoregressiveParameters, BoundParameters, DenseNN, Parameters, Tensor
-from ..types import TensorPair
+from ..types import Nested, TensorPair, flatten, nested_shape
 from .base import Bijector
 from .bound import BoundBijector
 
@@ -43,6 +45,11 @@ class Elementwise(Bijector):
         """The trailing shape of each parameter of a coordinate: ``((), ())`` for a location and a scale."""
         return ()
 
+    @property
+    def constants(self) -> tuple[Nested, ...]:
+        """Numbers given for each coordinate, in the layout of the event; :meth:`apply` gets them after the params."""
+        return ()
+
     @abc.abstractmethod
     def apply(
         self,
@@ -56,7 +63,8 @@ class Elementwise(Bijector):
 
         Args:
             x: ``(*batch, *coordinates)``.
-            params: the parameters, each ``(*batch, *coordinates, *trailing)``; batches broadcast.
+            params: the parameters, each ``(*batch, *coordinates, *trailing)``, and the constants, each
+                ``(*coordinates)``; batches broadcast.
             shared: what :meth:`bind_map` returned.
             inverse: whether to go back.
 
@@ -99,14 +107,60 @@ class BoundMap(torch.nn.Module):
     as after keeps gradients finite, which an infinite value would turn into NaN.
     """
 
-    def __init__(self, plan: Elementwise, shape: torch.Size) -> None:
+    numbers: torch.Tensor
+    place: torch.Tensor
+
+    def __init__(
+        self,
+        plan: Elementwise,
+        shape: torch.Size,
+        event: torch.Size | None = None,
+        arrange: Callable[[torch.Tensor], torch.Tensor] | None = None,
+    ) -> None:
+        """Binds the plan to coordinates of this shape, which ``arrange`` makes of what has the event's."""
         super().__init__()
         self.plan = plan
         self.shared = plan.bind_map(shape)
         self._guards = (_guard(plan.domain), _guard(plan.codomain))
+        if plan.constants:
+            event = shape if event is None else event
+            for given in map(nested_shape, plan.constants):
+                if given != tuple(event):
+                    raise ShapeError(
+                        f"{type(plan).__name__}: numbers for each coordinate of an event {tuple(event)} are expected; "
+                        f"got numbers of shape {given}."
+                    )
+            place = torch.arange(event.numel()).reshape(event)
+            self.register_buffer("place", place if arrange is None else arrange(place), persistent=False)
+            self.register_buffer("numbers", torch.empty(0), persistent=False)
+            self._remake()
 
-    def forward(self, x: torch.Tensor, params: tuple[torch.Tensor, ...], inverse: bool) -> TensorPair:
-        """Moves each coordinate, see :meth:`Elementwise.apply`."""
+    def _remake(self) -> None:
+        """Makes the constants anew from the plan, exact in any dtype."""
+        old = self.numbers
+        flat = torch.tensor([flatten(c) for c in self.plan.constants], dtype=old.dtype, device=old.device)
+        self.numbers = flat[:, self.place]
+
+    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Self:
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # torch's own
+        if self.plan.constants:
+            self._remake()
+        return self
+
+    def forward(
+        self, x: torch.Tensor, params: tuple[torch.Tensor, ...], inverse: bool, part: torch.Tensor | None = None
+    ) -> TensorPair:
+        """Moves each coordinate, or those of ``part`` along the first axis, see :meth:`Elementwise.apply`."""
+        if self.plan.constants:
+            params = (*params, *(self.numbers if part is None else self.numbers.index_select(1, part)).unbind(0))
+        if x.is_meta or not torch.is_autocast_enabled(x.device.type):
+            return self._guarded(x, params, inverse)
+        # Autocast is for the networks: three digits of a log-derivative are too few, and so they are of an inverse.
+        wide = tuple(p.to(torch.promote_types(p.dtype, x.dtype)) for p in params)
+        with torch.autocast(x.device.type, enabled=False):
+            return self._guarded(x, wide, inverse)
+
+    def _guarded(self, x: torch.Tensor, params: tuple[torch.Tensor, ...], inverse: bool) -> TensorPair:
         guard = self._guards[inverse]
         if guard is None:
             return self.plan.apply(x, params, self.shared, inverse=inverse)
@@ -120,6 +174,8 @@ def _guard(constraint: torch.distributions.constraints.Constraint) -> tuple[floa
     box = domains.region(constraint)
     if not isinstance(box, domains.Box) or box.is_real:
         return None
+    if len(box.lower) > 1 or len(box.upper) > 1:
+        return None  # one for each coordinate: up to the plan, which has them as constants
     return box.lower[0], box.upper[0], domains.middle(box)[0]
 
 

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import final
 
-import torch
-
-from .. import options
 from ..ops.gaussian_mixture_cdf import gaussian_mixture_cdf
-from ..parameters import Parameters
 from ..specification import register
 from ..types import TensorPair
-from .elementwise import Elementwise
-from .numerical import NumericalOptions
+from .numerical import Mixture
 
 
 @register
 @final
 @dataclass(frozen=True)
-class GaussianMixtureCDF(NumericalOptions, Elementwise):
+class GaussianMixtureCDF(Mixture):
     r"""The distribution function of a mixture of normals and the normal quantile function: Gaussianization.
 
     .. math:: y = \Phi^{-1}\Big(\sum_{k=1}^K w_k \Phi\big((x - m_k) / s_k\big)\Big)
@@ -39,6 +35,7 @@ class GaussianMixtureCDF(NumericalOptions, Elementwise):
         OptionError, OptionTypeError: for options out of range.
 
     Example:
+        >>> import torch
         >>> bound = GaussianMixtureCDF(count_components=4).bind((2,))
         >>> [round(v, 2) for v in bound.inverse(bound.forward(torch.tensor([-2.0, 1000.0]))).tolist()]
         [-2.0, 1000.0]
@@ -47,25 +44,10 @@ class GaussianMixtureCDF(NumericalOptions, Elementwise):
         Gaussianization Flows (Meng et al., 2020), https://arxiv.org/abs/2003.01941, eq. 7.
     """
 
-    params_fn: Parameters | None = None
-    count_components: int = 8
-
-    def __post_init__(self) -> None:
-        """Checks the options."""
-        options.integer(type(self).__name__, "count_components", self.count_components, minimum=1)
-        super().__post_init__()
-
     @property
-    def param_shapes(self) -> tuple[tuple[int, ...], ...]:
-        """Logits of the weights, locations and log-scales of the components."""
-        k = self.count_components
-        return (k,), (k,), (k,)
-
-    def apply(
-        self, x: torch.Tensor, params: tuple[torch.Tensor, ...], shared: torch.nn.Module | None, *, inverse: bool
-    ) -> TensorPair:
-        """Moves each coordinate."""
-        return gaussian_mixture_cdf(x, *params, tolerance=self.tolerance, steps=self.steps, inverse=inverse)
+    def op(self) -> Callable[..., TensorPair]:
+        """The function on tensors."""
+        return gaussian_mixture_cdf
 
     def describe(self) -> str:
         """Returns the formula in one line."""

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import final
 
-import torch
-
-from .. import options
 from ..ops.deep_sigmoid import logistic_mixture_cdf
-from ..parameters import Parameters
 from ..specification import register
 from ..types import TensorPair
-from .elementwise import Elementwise
-from .numerical import NumericalOptions
+from .numerical import Mixture
 
 
 @register
 @final
 @dataclass(frozen=True)
-class LogisticMixtureCDF(NumericalOptions, Elementwise):
+class LogisticMixtureCDF(Mixture):
     r"""The distribution function of a mixture of logistics, a logit, and an affine map: that of Flow++.
 
     .. math:: y = s \operatorname{logit} \Big(\sum_{k=1}^K w_k \sigma\big((x - m_k) / s_k\big)\Big) + t
@@ -37,6 +33,7 @@ class LogisticMixtureCDF(NumericalOptions, Elementwise):
         OptionError, OptionTypeError: for options out of range.
 
     Example:
+        >>> import torch
         >>> bound = LogisticMixtureCDF(count_components=4).bind((2,))
         >>> [round(v, 2) for v in bound.inverse(bound.forward(torch.tensor([-2.0, 1000.0]))).tolist()]
         [-2.0, 1000.0]
@@ -46,25 +43,15 @@ class LogisticMixtureCDF(NumericalOptions, Elementwise):
         al., 2019), https://arxiv.org/abs/1902.00275, sec. 3.2.
     """
 
-    params_fn: Parameters | None = None
-    count_components: int = 8
-
-    def __post_init__(self) -> None:
-        """Checks the options."""
-        options.integer(type(self).__name__, "count_components", self.count_components, minimum=1)
-        super().__post_init__()
+    @property
+    def op(self) -> Callable[..., TensorPair]:
+        """The function on tensors."""
+        return logistic_mixture_cdf
 
     @property
     def param_shapes(self) -> tuple[tuple[int, ...], ...]:
         """The components' logits, locations and log-scales; a shift and a log-scale after the logit."""
-        k = self.count_components
-        return (k,), (k,), (k,), (), ()
-
-    def apply(
-        self, x: torch.Tensor, params: tuple[torch.Tensor, ...], shared: torch.nn.Module | None, *, inverse: bool
-    ) -> TensorPair:
-        """Moves each coordinate."""
-        return logistic_mixture_cdf(x, *params, tolerance=self.tolerance, steps=self.steps, inverse=inverse)
+        return *super().param_shapes, (), ()
 
     def describe(self) -> str:
         """Returns the formula in one line."""

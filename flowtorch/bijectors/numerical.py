@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import abc
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 
 from .. import options
 from ..ops.numerical_inverse import STEPS, TOLERANCE, numerical_inverse
+from ..parameters import Parameters
 from ..types import Exactness, TensorPair
 from .elementwise import Elementwise
 
@@ -31,6 +33,42 @@ class NumericalOptions:
     def exactness(self) -> Exactness:
         """The inverse is iterated to a tolerance."""
         return "numerical"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MixtureOptions(NumericalOptions):
+    """The options of all plans of distribution functions of mixtures."""
+
+    count_components: int = 8
+
+    def __post_init__(self) -> None:
+        """Checks the options."""
+        options.integer(type(self).__name__, "count_components", self.count_components, minimum=1)
+        super().__post_init__()
+
+
+@dataclass(frozen=True)
+class Mixture(MixtureOptions, Elementwise):
+    """What the maps by distribution functions of mixtures share; an author writes :attr:`op`."""
+
+    params_fn: Parameters | None = None
+
+    @property
+    @abc.abstractmethod
+    def op(self) -> Callable[..., TensorPair]:
+        """The function on tensors."""
+
+    @property
+    def param_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Three parameters of each component: the logits of the weights come first."""
+        k = self.count_components
+        return (k,), (k,), (k,)
+
+    def apply(
+        self, x: torch.Tensor, params: tuple[torch.Tensor, ...], shared: torch.nn.Module | None, *, inverse: bool
+    ) -> TensorPair:
+        """Moves each coordinate."""
+        return self.op(x, *params, tolerance=self.tolerance, steps=self.steps, inverse=inverse)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,11 +8,10 @@ from typing import Literal, TypeAlias, final
 import torch
 
 from .. import ops, options
-from ..errors import OptionError
 from ..parameters import Parameters
 from ..specification import register
-from ..types import TensorPair
-from .elementwise import Elementwise
+from ..types import Nested, TensorPair
+from .box import Boxed, Tails, check_options
 
 Order: TypeAlias = Literal["linear", "quadratic"]
 
@@ -22,53 +21,34 @@ class SplineOptions:
     """The options of all plans of rational splines."""
 
     count_bins: int = 8
-    bound: float = 3.0
+    bound: Nested = 3.0
     order: Order = "linear"
     min_bin_width: float = 1e-3
     min_bin_height: float = 1e-3
     min_derivative: float = 1e-3
     min_lambda: float = 0.025
+    tails: Tails = "linear"
 
     def __post_init__(self) -> None:
         """Checks the options."""
         who = type(self).__name__
-        options.integer(who, "count_bins", self.count_bins, minimum=1)
-        options.number(who, "bound", self.bound, above=0.0)
+        check_options(self)
         options.one_of(who, "order", self.order, ("linear", "quadratic"))
-        for name in ("min_bin_width", "min_bin_height"):
-            value = getattr(self, name)
-            options.number(who, name, value, above=0.0, below=1.0)
-            if self.count_bins >= 1.0 / value:  # the product overflows for an integer that no float holds
-                raise OptionError(
-                    f"{who}: {name} times count_bins is expected to be below 1; got {value} x {self.count_bins}."
-                )
-        options.number(who, "min_derivative", self.min_derivative, above=0.0, below=1.0)
         options.number(who, "min_lambda", self.min_lambda, above=0.0, below=0.5)
         super().__post_init__()  # type: ignore[misc]  # the plan that these are the options of
-
-    def spline(self) -> Spline:
-        """Returns the elementwise plan with these options."""
-        return Spline(
-            count_bins=self.count_bins,
-            bound=self.bound,
-            order=self.order,
-            min_bin_width=self.min_bin_width,
-            min_bin_height=self.min_bin_height,
-            min_derivative=self.min_derivative,
-            min_lambda=self.min_lambda,
-        )
 
 
 @register
 @final
 @dataclass(frozen=True)
-class Spline(SplineOptions, Elementwise):
+class Spline(SplineOptions, Boxed):
     r"""A monotone rational spline on ``[-bound, bound]`` and the identity outside.
 
     The box is cut into ``count_bins`` bins of learnable widths and heights, with learnable slopes at the inner knots
-    and slope 1 at the ends. Between two knots the map is a quotient of quadratics (``order="quadratic"``) or two
-    quotients of linear functions that meet at a learnable point (``order="linear"``). For the first, with :math:`\xi`
-    the position within bin :math:`k`, :math:`s_k` its mean slope, :math:`\delta` the slopes at its knots:
+    and slope 1 at the ends; without tails, the box is all there is, and the slopes at its ends are learnable too.
+    Between two knots the map is a quotient of quadratics (``order="quadratic"``) or two quotients of linear functions
+    that meet at a learnable point (``order="linear"``). For the first, with :math:`\xi` the position within bin
+    :math:`k`, :math:`s_k` its mean slope, :math:`\delta` the slopes at its knots:
 
     .. math:: y = y_k + \frac{(y_{k+1} - y_k)(s_k \xi^2 + \delta_k \xi (1 - \xi))}
               {s_k + (\delta_{k+1} + \delta_k - 2 s_k) \xi (1 - \xi)}
@@ -78,15 +58,19 @@ class Spline(SplineOptions, Elementwise):
     Args:
         params_fn: where the parameters come from; None for free ones, or a ``DenseNN`` of the context if there is one.
         count_bins: how many bins.
-        bound: where the box ends and the identity begins; standardise the data so that little lies outside.
+        bound: where the box ends and the identity begins; standardise the data so that little lies outside. A number
+            ``b`` for ``[-b, b]``, a pair ``(low, high)``, or a tuple of one of these for each coordinate, nested to the
+            event's shape; a tuple of two numbers is always a pair.
         order: ``"linear"`` or ``"quadratic"``.
         min_bin_width: the least width of a bin, as a fraction of the box.
         min_bin_height: the least height of a bin, as a fraction of the box.
         min_derivative: the least slope at an inner knot.
         min_lambda: the least distance, in bins, of a bin's dividing point from its ends (linear order).
+        tails: ``"linear"`` for the identity outside; None for a map of the box alone.
 
     Raises:
         OptionError, OptionTypeError: for options out of range.
+        ShapeError: when bound to an event that the bounds of the coordinates do not fit.
 
     Example:
         >>> bound = Spline(count_bins=4, order="quadratic").bind((2,))
@@ -102,14 +86,12 @@ class Spline(SplineOptions, Elementwise):
 
     @property
     def param_shapes(self) -> tuple[tuple[int, ...], ...]:
-        """Widths, heights, inner slopes and, for the linear order, the dividing points."""
+        """Widths, heights, slopes and, for the linear order, the dividing points."""
         k = self.count_bins
-        return ((k,), (k,), (k - 1,), (k,)) if self.order == "linear" else ((k,), (k,), (k - 1,))
+        slopes = k + 1 if self.tails is None else k - 1
+        return ((k,), (k,), (slopes,), (k,)) if self.order == "linear" else ((k,), (k,), (slopes,))
 
-    def apply(
-        self, x: torch.Tensor, params: tuple[torch.Tensor, ...], shared: torch.nn.Module | None, *, inverse: bool
-    ) -> TensorPair:
-        """Moves each coordinate."""
+    def _spline(self, x: torch.Tensor, params: tuple[torch.Tensor, ...], bound: float, inverse: bool) -> TensorPair:
         if self.order == "quadratic":
             widths, heights, derivatives = params
             return ops.rational_quadratic_spline(
@@ -117,7 +99,7 @@ class Spline(SplineOptions, Elementwise):
                 widths,
                 heights,
                 derivatives,
-                bound=self.bound,
+                bound=bound,
                 min_bin_width=self.min_bin_width,
                 min_bin_height=self.min_bin_height,
                 min_derivative=self.min_derivative,
@@ -130,7 +112,7 @@ class Spline(SplineOptions, Elementwise):
             heights,
             derivatives,
             lambdas,
-            bound=self.bound,
+            bound=bound,
             min_bin_width=self.min_bin_width,
             min_bin_height=self.min_bin_height,
             min_derivative=self.min_derivative,
@@ -140,8 +122,4 @@ class Spline(SplineOptions, Elementwise):
 
     def describe(self) -> str:
         """Returns the formula in one line."""
-        return (
-            f"a monotone rational {self.order} spline of {self.count_bins} bins on [-{self.bound:g}, "
-            f"{self.bound:g}], the "
-            "identity outside."
-        )
+        return f"a monotone rational {self.order} spline of {self.count_bins} bins {self._where}."

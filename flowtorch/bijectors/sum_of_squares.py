@@ -16,10 +16,27 @@ from .elementwise import Elementwise
 from .numerical import NumericalOptions
 
 
+@dataclass(frozen=True, kw_only=True)
+class SumOfSquaresOptions(NumericalOptions):
+    """The options of all plans of this map."""
+
+    degree: int = 3
+    count_polynomials: int = 2
+    min_slope: float = 1e-3
+
+    def __post_init__(self) -> None:
+        """Checks the options."""
+        who = type(self).__name__
+        options.integer(who, "degree", self.degree, minimum=0)
+        options.integer(who, "count_polynomials", self.count_polynomials, minimum=1)
+        options.number(who, "min_slope", self.min_slope, above=0.0, below=1.0)
+        super().__post_init__()
+
+
 @register
 @final
 @dataclass(frozen=True)
-class SumOfSquares(NumericalOptions, Elementwise):
+class SumOfSquares(SumOfSquaresOptions, Elementwise):
     r"""A polynomial whose derivative is a sum of squares of polynomials.
 
     .. math:: y = c + \int_0^x \Big(\epsilon + \sum_{k=1}^K p_k(u)^2\Big) du, \qquad
@@ -50,17 +67,6 @@ class SumOfSquares(NumericalOptions, Elementwise):
     """
 
     params_fn: Parameters | None = None
-    degree: int = 3
-    count_polynomials: int = 2
-    min_slope: float = 1e-3
-
-    def __post_init__(self) -> None:
-        """Checks the options."""
-        who = type(self).__name__
-        options.integer(who, "degree", self.degree, minimum=0)
-        options.integer(who, "count_polynomials", self.count_polynomials, minimum=1)
-        options.number(who, "min_slope", self.min_slope, above=0.0, below=1.0)
-        super().__post_init__()
 
     @property
     def param_shapes(self) -> tuple[tuple[int, ...], ...]:

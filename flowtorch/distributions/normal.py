@@ -150,7 +150,8 @@ class ConditionalNormal(torch.nn.Module):
                 f"ConditionalNormal: a context of shape (*batch, *context) with context {tuple(self.context_shape)} is "
                 f"expected; got {tuple(context.shape)}."
             )
-        loc, raw = self.params(None, context)
+        # Under autocast the network's outputs are of low precision; nothing after it should be.
+        loc, raw = (p.to(torch.promote_types(p.dtype, context.dtype)) for p in self.params(None, context))
         # A floor under the scale: without it likelihoods run away where a context pins a value down.
         scale = F.softplus(raw + 0.5413248546129181) + 1e-4
         return Independent(Normal(loc, scale, validate_args=False), len(self.event_shape), validate_args=False)

@@ -10,7 +10,7 @@ import torch
 from torch.distributions import Distribution
 from torch.distributions.constraints import Constraint
 
-from .. import domains
+from .. import domains, options
 from ..bijectors import Bijector, BoundBijector, BoundCompose, Compose
 from ..bijectors.bound import batch_with_context
 from ..errors import ContextError, DomainError, NotSupportedError
@@ -101,23 +101,35 @@ class Pushforward(Distribution):
         bound = self._bound
         return batch_with_context(type(self).__name__, base.batch_shape, context, bound.context_shape)
 
-    def sample(self, sample_shape: ShapeLike = (), context: torch.Tensor | None = None) -> torch.Tensor:
+    def sample(
+        self, sample_shape: ShapeLike = (), context: torch.Tensor | None = None, *, chunk_size: int | None = None
+    ) -> torch.Tensor:
         """Draws without gradients.
 
         Args:
             sample_shape: how many draws for each entry of the batch.
             context: ``(*batch, *context_shape)`` where the flow has one.
+            chunk_size: how many of the draws (each of a whole batch) go through the bijector at a time, which bounds
+                the memory taken; None for all. The draws are the same but for rounding.
 
         Returns:
             ``(*sample_shape, *batch, *event_shape)`` where ``batch`` is that of the context and the base, broadcast.
 
         Raises:
             ContextError: if the context does not fit.
+            OptionError, OptionTypeError: for a chunk of no draws.
         """
+        if chunk_size is not None:
+            options.integer(f"{type(self).__name__}.sample", "chunk_size", chunk_size, minimum=1)
+        draws = as_size(sample_shape, "sample")
         with torch.no_grad():
             context = self._context(context, "sample")
-            x = self._expanded_base(context).sample(as_size(sample_shape, "sample"))
-            return self._bound.forward_and_log_det(x, context)[0]
+            x = self._expanded_base(context).sample(draws)
+            if chunk_size is None or draws.numel() <= chunk_size:
+                return self._bound.forward_and_log_det(x, context)[0]
+            rows = x.reshape(-1, *x.shape[len(draws) :]).split(chunk_size)
+            y = torch.cat([self._bound.forward_and_log_det(part, context)[0] for part in rows])
+            return y.reshape(*draws, *y.shape[1:])
 
     def rsample(self, sample_shape: ShapeLike = (), context: torch.Tensor | None = None) -> torch.Tensor:
         """Draws with gradients to the flow's parameters; see :meth:`sample`.

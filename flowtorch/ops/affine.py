@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Literal, TypeAlias
 
 import torch
 import torch.nn.functional as F
 
 from ..errors import OptionError
+from . import fused
 from .elementary import SOFTPLUS_THRESHOLD
 
 ScaleFn: TypeAlias = Literal["softplus", "exp", "sigmoid"]
 
+SCALE_FNS = ("softplus", "exp", "sigmoid")  # in the order of _native/affine.h
 _SOFTPLUS_SHIFT = math.log(math.expm1(1.0))  # softplus of it is 1
 
 
@@ -66,6 +69,37 @@ def affine(
         Improved Variational Inference with Inverse Autoregressive Flow (Kingma et al., 2016),
         https://arxiv.org/abs/1606.04934, equations 13 and 14 for ``gated=True``.
     """
+    _check(scale_fn, log_scale_min_clip, log_scale_max_clip)
+    reference = partial(
+        _reference,
+        scale_fn=scale_fn,
+        gated=gated,
+        sigmoid_bias=sigmoid_bias,
+        clamp_values=clamp_values,
+        log_scale_min_clip=log_scale_min_clip,
+        log_scale_max_clip=log_scale_max_clip,
+        inverse=inverse,
+    )
+    shift = _SOFTPLUS_SHIFT if scale_fn == "softplus" else sigmoid_bias
+    number = SCALE_FNS.index(scale_fn)
+    options = number, shift, gated, clamp_values, log_scale_min_clip, log_scale_max_clip, inverse
+    return fused.run("affine", reference, x, (loc, raw_scale), options)
+
+
+def _reference(
+    x: torch.Tensor,
+    loc: torch.Tensor,
+    raw_scale: torch.Tensor,
+    *,
+    scale_fn: ScaleFn,
+    gated: bool,
+    sigmoid_bias: float,
+    clamp_values: bool,
+    log_scale_min_clip: float,
+    log_scale_max_clip: float,
+    inverse: bool,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Computes :func:`affine` for arguments that were checked."""
     log_s = log_scale(
         raw_scale,
         scale_fn=scale_fn,
@@ -127,25 +161,29 @@ def log_scale(
         >>> log_scale(torch.tensor([-1e6, 0.0, 3.0, 1e6]), scale_fn="exp")
         tensor([-5.0000,  0.0000,  2.2848,  3.0000])
     """
-    if not log_scale_min_clip < 0.0 < log_scale_max_clip:
-        raise OptionError(
-            "log_scale: log_scale_min_clip < 0 < log_scale_max_clip is expected; "
-            f"got {log_scale_min_clip} and {log_scale_max_clip}."
-        )
+    _check(scale_fn, log_scale_min_clip, log_scale_max_clip)
     if scale_fn == "softplus":
         a = _log_softplus(raw_scale + _SOFTPLUS_SHIFT)
     elif scale_fn == "exp":
         a = raw_scale
-    elif scale_fn == "sigmoid":
-        a = -F.softplus(-(raw_scale + sigmoid_bias), threshold=SOFTPLUS_THRESHOLD)
     else:
-        raise OptionError(f"log_scale: scale_fn is 'softplus', 'exp' or 'sigmoid'; got {scale_fn!r}.")
+        a = -F.softplus(-(raw_scale + sigmoid_bias), threshold=SOFTPLUS_THRESHOLD)
     if clamp_values:
         # The difference is exactly 0 and carries the gradient. The usual a + (clamped - a).detach() returns 0 instead
         # of the bound where a is so large that the bound is lost in the difference.
         return a.clamp(log_scale_min_clip, log_scale_max_clip).detach() + (a - a.detach())
     above, below = _bounded(a, log_scale_max_clip), _bounded(a, log_scale_min_clip)
     return torch.where(a >= 0.0, above, below)
+
+
+def _check(scale_fn: str, log_scale_min_clip: float, log_scale_max_clip: float) -> None:
+    if not log_scale_min_clip < 0.0 < log_scale_max_clip:
+        raise OptionError(
+            "log_scale: log_scale_min_clip < 0 < log_scale_max_clip is expected; "
+            f"got {log_scale_min_clip} and {log_scale_max_clip}."
+        )
+    if scale_fn not in SCALE_FNS:
+        raise OptionError(f"log_scale: scale_fn is 'softplus', 'exp' or 'sigmoid'; got {scale_fn!r}.")
 
 
 def _bounded(a: torch.Tensor, bound: float) -> torch.Tensor:

@@ -9,11 +9,12 @@ from typing import Literal, TypeAlias
 import torch
 
 from ..errors import OptionError
+from . import _student_t as student_t
 from .elementary import sigmoid
 from .logarithms import log1p_square
 
-Name: TypeAlias = Literal["normal", "logistic", "laplace", "cauchy", "gumbel"]
-DISTRIBUTIONS: tuple[Name, ...] = ("normal", "logistic", "laplace", "cauchy", "gumbel")
+Name: TypeAlias = Literal["normal", "logistic", "laplace", "cauchy", "gumbel", "student_t"]
+DISTRIBUTIONS: tuple[Name, ...] = ("normal", "logistic", "laplace", "cauchy", "gumbel", "student_t")
 
 
 def cdf(
@@ -22,6 +23,7 @@ def cdf(
     loc: float = 0.0,
     scale: float = 1.0,
     *,
+    df: float | None = None,
     inverse: bool = False,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     r"""Maps the real line onto the unit interval by a distribution function.
@@ -33,7 +35,7 @@ def cdf(
 
     with, for :math:`F(z)`, ``"normal"`` :math:`\Phi(z)`, ``"logistic"`` :math:`1 / (1 + e^{-z})`, ``"laplace"``
     :math:`e^z / 2` below 0 and :math:`1 - e^{-z} / 2` above, ``"cauchy"`` :math:`1/2 + \arctan(z) / \pi`, ``"gumbel"``
-    :math:`e^{-e^{-z}}`.
+    :math:`e^{-e^{-z}}`, ``"student_t"`` :math:`C \int_{-\infty}^z (1 + t^2 / \nu)^{-(\nu + 1) / 2} dt`, by quadrature.
 
     Shapes: both results have the shape of ``x``.
 
@@ -42,6 +44,7 @@ def cdf(
         distribution: Which one.
         loc: The location :math:`\mu`.
         scale: The scale :math:`\sigma > 0`.
+        df: The degrees of freedom :math:`\nu > 0`, of ``"student_t"`` only.
         inverse: Takes ``y`` and returns ``x``.
 
     Returns:
@@ -49,17 +52,20 @@ def cdf(
         that it is right far out in the tails, where the value has no digits left.
 
     Raises:
-        OptionError: For an unknown distribution or a scale that is not positive.
+        OptionError: For an unknown distribution, a scale that is not positive, or degrees of freedom that are not
+            positive, missing, or given to another distribution.
 
     Example:
         >>> cdf(torch.tensor([0.0, 1e3]), "normal")
         (tensor([0.5000, 1.0000]), tensor([-9.1894e-01, -5.0000e+05]))
     """
-    if distribution not in _FUNCTIONS:
+    if distribution not in DISTRIBUTIONS:
         raise OptionError(f"cdf: one of {', '.join(DISTRIBUTIONS)} is expected; got {distribution!r}.")
     if not scale > 0.0:
         raise OptionError(f"cdf: a scale above 0 is expected; got {scale}.")
-    forward, quantile = _FUNCTIONS[distribution]
+    if (df is None) is (distribution == "student_t") or not (df is None or df > 0.0):
+        raise OptionError(f"cdf: df above 0 is expected for 'student_t', and for no other; got {df}, {distribution!r}.")
+    forward, quantile = _FUNCTIONS[distribution] if df is None else (_student_t(df), _student_t_quantile(df))
     if inverse:
         z, log_derivative = quantile(x)
         return loc + scale * z, log_derivative + math.log(scale)
@@ -136,6 +142,23 @@ def _gumbel_quantile(y: torch.Tensor) -> Pair:
     rate = -torch.log(y)
     z = -torch.log(rate)
     return z, z + rate
+
+
+def _student_t(df: float) -> Callable[[torch.Tensor], Pair]:
+    def forward(z: torch.Tensor) -> Pair:
+        tail = torch.exp(student_t.log_tail(torch.where(z < 0.0, -z, z), df))
+        return torch.where(z < 0.0, tail, 1.0 - tail), student_t.log_density(z, df)
+
+    return forward
+
+
+def _student_t_quantile(df: float) -> Callable[[torch.Tensor], Pair]:
+    def quantile(y: torch.Tensor) -> Pair:
+        wide = y.to(torch.promote_types(y.dtype, torch.float32))  # steps of a half are too coarse to search with
+        z = student_t.quantile(wide, df)
+        return z.to(y.dtype), -student_t.log_density(z, df).to(y.dtype)
+
+    return quantile
 
 
 _FUNCTIONS: dict[str, tuple[Callable[[torch.Tensor], Pair], Callable[[torch.Tensor], Pair]]] = {

@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 
-from ..errors import ShapeError
-from .affine import affine, log_scale
-from .elementary import SOFTPLUS_THRESHOLD
-from .numerical_inverse import STEPS, TOLERANCE, numerical_inverse
-
-# How far apart equal components start: without it they would have equal gradients for ever.
-SPREAD = 0.5
+from ._mixture import mixture_map, prepare, rates, spread
+from .numerical_inverse import STEPS, TOLERANCE
 
 
 def deep_sigmoid(
@@ -30,11 +24,12 @@ def deep_sigmoid(
         y &= \operatorname{logit} S, \qquad S = \sum_{k=1}^K w_k \sigma(z_k), \qquad z_k = a_k x + b_k, \\
         \log \frac{dy}{dx} &= \log \sum_k w_k a_k \sigma(z_k) \sigma(-z_k) - \log S - \log(1 - S)
 
-    with :math:`w` = softmax of ``logits``, :math:`\log a_k` = :func:`log_scale` of ``raw_slopes``, within (-5, 3), and
-    :math:`b_k` = ``biases`` plus K numbers evenly spaced on [-0.5, 0.5]. All sums are taken over logarithms, of
-    :math:`1 - S` too, so that nothing saturates. At all parameters 0 it is the identity but for the spacing of the
-    biases: :math:`y(0) = 0`, and :math:`dy/dx` lies in (0.93, 1]. The inverse is iterated; it lies between the least
-    and the greatest of :math:`(y - b_k) / a_k`. Dtypes narrower than float32 are computed in float32.
+    with :math:`w` = softmax of ``logits``, :math:`\log a_k` = :func:`log_scale` of ``raw_slopes``, within (-5, 3), with
+    ``scale_fn="exp"``, and :math:`b_k` = ``biases`` plus K numbers evenly spaced on [-0.5, 0.5]. All sums are taken on
+    the scale of logarithms, of :math:`1 - S` too, so that nothing saturates. At all parameters 0 it is the identity
+    but for the spacing of the biases: :math:`y(0) = 0`, and :math:`dy/dx` lies in (0.93, 1]. The inverse is iterated;
+    it lies between the least and the greatest of :math:`(y - b_k) / a_k`. Dtypes narrower than float32 are computed in
+    float32.
 
     Shapes: ``x`` is ``(*batch, *event)``, the parameters ``(*batch, *event, K)``; all but the last axis broadcasts
     against ``x``, and both results have the broadcast shape.
@@ -42,7 +37,7 @@ def deep_sigmoid(
     Args:
         x: The points, or the images with ``inverse=True``.
         logits: The logarithms of the weights, up to a constant: any real numbers.
-        raw_slopes: What the slopes are made of, any real numbers; 0 is a slope of 1.
+        raw_slopes: The logarithms of the slopes, before they are bounded.
         biases: The biases, any real numbers.
         tolerance: That of :func:`numerical_inverse`.
         steps: Those of :func:`numerical_inverse`.
@@ -57,14 +52,15 @@ def deep_sigmoid(
     Example:
         >>> x, flat = torch.tensor([-1e6, 0.0]), torch.zeros(2)
         >>> deep_sigmoid(x, flat, torch.tensor([0.0, 1.0]), flat)[1]
-        tensor([0.0000, 0.2474])
+        tensor([0.0000, 0.5325])
 
     References:
         Neural Autoregressive Flows (Huang et al., 2018), https://arxiv.org/abs/1804.00779, equation 8.
     """
     dtype, (x, logits, raw_slopes, biases) = prepare("deep_sigmoid", x, logits, raw_slopes, biases)
-    log_slopes = log_scale(raw_slopes)
-    value, log_derivative = _solve_or_map(x, logits, log_slopes, biases + spread(biases), tolerance, steps, inverse)
+    value, log_derivative = mixture_map(
+        "logistic", x, logits, rates(raw_slopes), biases + spread(biases), tolerance, steps, inverse
+    )
     return value.to(dtype), log_derivative.to(dtype)
 
 
@@ -113,76 +109,20 @@ def logistic_mixture_cdf(
 
     Example:
         >>> x, flat, zero = torch.tensor([1e6, 2.0]), torch.zeros(1), torch.zeros(())
-        >>> logistic_mixture_cdf(x, flat, flat, flat, zero, zero)  # one component: affine
-        (tensor([1.0000e+06, 2.0000e+00]), tensor([0., 0.]))
+        >>> logistic_mixture_cdf(x, flat, flat, flat, zero, zero)[0]  # one component: affine
+        tensor([1.0000e+06, 2.0000e+00])
 
     References:
         Flow++: Improving Flow-Based Generative Models with Variational Dequantization and Architecture Design (Ho et
         al., 2019), https://arxiv.org/abs/1902.00275, section 3.2.
     """
     dtype, (x, logits, locs, raw_scales) = prepare("logistic_mixture_cdf", x, logits, locs, raw_scales)
-    loc, raw_scale = loc.to(x.dtype), raw_scale.to(x.dtype)
-    log_slopes = -log_scale(raw_scales, scale_fn="exp")
-    biases = -(locs + spread(locs)) * torch.exp(log_slopes)
+    loc, scale = loc.to(x.dtype), rates(raw_scale.to(x.dtype))
+    slopes = rates(raw_scales, -1.0)
+    biases = (locs + spread(locs)) * -slopes
     if inverse:
-        x, outer = affine(x, loc, raw_scale, scale_fn="exp", inverse=True)
-    value, log_derivative = _solve_or_map(x, logits, log_slopes, biases, tolerance, steps, inverse)
-    if not inverse:
-        value, outer = affine(value, loc, raw_scale, scale_fn="exp")
-    return value.to(dtype), (log_derivative + outer).to(dtype)
-
-
-def prepare(who: str, x: torch.Tensor, *params: torch.Tensor) -> tuple[torch.dtype, list[torch.Tensor]]:
-    """Returns the dtype of results, and all tensors in that of the computation, with the components' axis first.
-
-    Over a short last axis torch's logsumexp falls back to scalar code on the CPU; over the first it is vectorised.
-    """
-    sizes = [p.shape[-1] if p.dim() else 0 for p in params]
-    if len(set(sizes)) > 1 or sizes[0] < 1:
-        raise ShapeError(f"{who}: parameters with last axes of one size, at least 1, are expected; got sizes {sizes}.")
-    dtype = torch.promote_types(x.dtype, params[0].dtype)
-    wide = torch.promote_types(dtype, torch.float32)
-    ndim = 1 + max(x.dim(), *(p.dim() - 1 for p in params))
-    return dtype, [x.to(wide), *(p.to(wide)[(None,) * (ndim - p.dim())].movedim(-1, 0) for p in params)]
-
-
-def spread(like: torch.Tensor) -> torch.Tensor:
-    """Returns numbers evenly spaced around zero, one an entry of the first axis; 0 for one component."""
-    count = like.shape[0]
-    steps = torch.arange(count, dtype=like.dtype, device=like.device).reshape(-1, *(1,) * (like.dim() - 1))
-    return (2.0 * steps - (count - 1)) * (SPREAD / max(count - 1, 1))
-
-
-def _solve_or_map(
-    x: torch.Tensor,
-    logits: torch.Tensor,
-    log_slopes: torch.Tensor,
-    biases: torch.Tensor,
-    tolerance: float,
-    steps: int,
-    inverse: bool,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    params = torch.log_softmax(logits, 0), log_slopes, torch.exp(log_slopes), biases
-    if not inverse:
-        return _map(x, params)
-    with torch.no_grad():
-        # S is an average of the sigmoids, so that none of them, nor its argument, is on one side of y with all others.
-        points = (x.detach() - biases.detach()) * torch.exp(-log_slopes.detach())
-        guess = (points * params[0].detach().exp()).sum(0)
-        bracket = points.amin(0), points.amax(0)
-    return numerical_inverse(_map, x, params, bracket=bracket, start=guess, tolerance=tolerance, steps=steps)
-
-
-def _map(x: torch.Tensor, params: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, torch.Tensor]:
-    log_weights, log_slopes, slopes, biases = params
-    z = slopes * x + biases
-    log_below = -F.softplus(-z, threshold=SOFTPLUS_THRESHOLD)  # log sigmoid(z)
-    log_above = -F.softplus(z, threshold=SOFTPLUS_THRESHOLD)
-    log_s = torch.logsumexp(log_weights + log_below, 0)
-    log_rest = torch.logsumexp(log_weights + log_above, 0)
-    # Far out log S or log(1 - S) is as large as z. From the tail's side, it is divided into each term before the sum:
-    # afterwards the two would cancel.
-    right = log_s >= log_rest
-    shares = torch.log_softmax(log_weights + torch.where(right, log_above, log_below), 0)
-    log_slope = torch.logsumexp(shares + log_slopes + torch.where(right, log_below, log_above), 0)
-    return log_s - log_rest, log_slope - torch.where(right, log_s, log_rest)
+        x = (x - loc) / scale
+    value, log_derivative = mixture_map("logistic", x, logits, slopes, biases, tolerance, steps, inverse)
+    if inverse:
+        return value.to(dtype), (log_derivative - torch.log(scale)).to(dtype)
+    return (value * scale + loc).to(dtype), (log_derivative + torch.log(scale)).to(dtype)

@@ -6,10 +6,8 @@ import math
 
 import torch
 
-from ._normal import inverse_log_cdf, log_cdf, log_cdf_and_mills, log_mills
-from .affine import log_scale
-from .deep_sigmoid import prepare, spread
-from .numerical_inverse import STEPS, TOLERANCE, numerical_inverse
+from ._mixture import mixture_map, prepare, rates, spread, spread_variance
+from .numerical_inverse import STEPS, TOLERANCE
 
 
 def gaussian_mixture_cdf(
@@ -65,54 +63,8 @@ def gaussian_mixture_cdf(
         Gaussianization Flows (Meng et al., 2020), https://arxiv.org/abs/2003.01941, equation 7.
     """
     dtype, (x, logits, locs, raw_scales) = prepare("gaussian_mixture_cdf", x, logits, locs, raw_scales)
-    offsets = spread(locs)
-    scales = torch.exp(log_scale(raw_scales, scale_fn="exp")) * torch.sqrt(1.0 - (offsets * offsets).mean())
-    locs = locs + offsets
-    log_weights = torch.log_softmax(logits, 0)
-    value, log_derivative = (_backward if inverse else _forward)(x, log_weights, locs, scales, tolerance, steps)
+    # The variance of all components together is then 1 at the start.
+    slopes = rates(raw_scales, -1.0, -0.5 * math.log1p(-spread_variance(locs.shape[0])))
+    biases = (locs + spread(locs)) * -slopes
+    value, log_derivative = mixture_map("normal", x, logits, slopes, biases, tolerance, steps, inverse)
     return value.to(dtype), log_derivative.to(dtype)
-
-
-def _forward(
-    x: torch.Tensor, log_weights: torch.Tensor, locs: torch.Tensor, scales: torch.Tensor, tolerance: float, steps: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    with torch.no_grad():  # which tail is the smaller
-        z = (x.detach() - locs.detach()) / scales.detach()
-        left = (torch.exp(log_weights.detach()) * torch.erf(z * math.sqrt(0.5))).sum(0) <= 0.0
-        sign = torch.where(left, torch.ones_like(x), -torch.ones_like(x))
-    log_tail, log_slope = _tail(sign * x, (log_weights, sign * locs, scales))
-    y = inverse_log_cdf(log_tail.clamp_max(-math.log(2.0)))  # rounding may take the smaller of the two above 1/2
-    return sign * y, log_slope + log_mills(y)
-
-
-def _backward(
-    y: torch.Tensor, log_weights: torch.Tensor, locs: torch.Tensor, scales: torch.Tensor, tolerance: float, steps: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    sign = torch.where(y <= 0.0, torch.ones_like(y), -torch.ones_like(y)).detach()
-    locs = sign * locs
-    mirrored = sign * y
-    with torch.no_grad():
-        points = locs.detach() + scales.detach() * mirrored.detach()
-        guess = (points * log_weights.detach().exp()).sum(0)
-        bracket = points.amin(0), points.amax(0)
-    x, log_derivative = numerical_inverse(
-        _tail,
-        log_cdf(mirrored),
-        (log_weights, locs, scales),
-        bracket=bracket,
-        start=guess,
-        tolerance=tolerance,
-        steps=steps,
-    )
-    return sign * x, log_derivative - log_mills(mirrored)
-
-
-def _tail(x: torch.Tensor, params: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, torch.Tensor]:
-    r"""Returns :math:`\log F(x)` and the logarithm of its derivative :math:`F'/F`."""
-    log_weights, locs, scales = params
-    z = (x - locs) / scales
-    log_p, mills = log_cdf_and_mills(z)
-    terms = log_weights + log_p
-    log_f = torch.logsumexp(terms, 0)
-    # Not log F' - log F, a difference of squares of z: each term's own F'/F, weighted by its share of F.
-    return log_f, torch.logsumexp(torch.log_softmax(terms, 0) - torch.log(scales) - mills, 0)

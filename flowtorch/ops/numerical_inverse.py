@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypedDict
 
 import torch
 
 from ..errors import OptionError
+from ._own_backward import differentiating, plain_eager
+
+if TYPE_CHECKING:  # in typing from Python 3.11 on
+    from typing_extensions import Unpack
 
 Function: TypeAlias = Callable[[torch.Tensor, tuple[torch.Tensor, ...]], tuple[torch.Tensor, torch.Tensor]]
 
@@ -16,6 +20,25 @@ TOLERANCE = 1e-10
 STEPS = 40
 EXPANSIONS = 24
 _GROWTH = 4.0
+
+
+class Search(TypedDict, total=False):
+    """How a numerical inverse searches; every option may be left out.
+
+    Args:
+        bracket: Numbers known to enclose the solution; need not carry gradients.
+        start: A first guess; the middle of the bracket, or 0, by default.
+        tolerance: How small a Newton step, relative to :math:`1 + |x|`, ends the search; as it is still taken, and
+            convergence is quadratic, errors are far smaller. At least 16 times the spacing of the dtype at 1.
+        steps: How many steps.
+        expansions: How many tries for a bracket.
+    """
+
+    bracket: tuple[torch.Tensor, torch.Tensor] | None
+    start: torch.Tensor | None
+    tolerance: float
+    steps: int
+    expansions: int
 
 
 class InverseReport(NamedTuple):
@@ -37,15 +60,7 @@ class InverseReport(NamedTuple):
 
 
 def numerical_inverse(
-    function: Function,
-    y: torch.Tensor,
-    params: tuple[torch.Tensor, ...] = (),
-    *,
-    bracket: tuple[torch.Tensor, torch.Tensor] | None = None,
-    start: torch.Tensor | None = None,
-    tolerance: float = TOLERANCE,
-    steps: int = STEPS,
-    expansions: int = EXPANSIONS,
+    function: Function, y: torch.Tensor, params: tuple[torch.Tensor, ...] = (), **search: Unpack[Search]
 ) -> tuple[torch.Tensor, torch.Tensor]:
     r"""Solves :math:`f(x; \theta) = y` for each coordinate, where :math:`f` increases in :math:`x`.
 
@@ -68,12 +83,7 @@ def numerical_inverse(
         function: Takes ``x`` and ``params``, and returns the value and the logarithm of its derivative by ``x``.
         y: The images.
         params: The parameters, handed on to ``function``.
-        bracket: Numbers known to enclose the solution; need not carry gradients.
-        start: A first guess; the middle of the bracket, or 0, by default.
-        tolerance: How small a Newton step, relative to :math:`1 + |x|`, ends the search; as it is still taken, and
-            convergence is quadratic, errors are far smaller. At least 16 times the spacing of the dtype at 1.
-        steps: How many steps.
-        expansions: How many tries for a bracket.
+        search: How to search, see :class:`Search`.
 
     Returns:
         The solution and :math:`\log|dx/dy|`. Where ``y`` is infinite the solution is ``y``.
@@ -87,29 +97,12 @@ def numerical_inverse(
         >>> numerical_inverse(cubic, torch.tensor([2.0, -10.0]))
         (tensor([ 1., -2.]), tensor([-1.3863, -2.5649]))
     """
-    found = numerical_inverse_report(
-        function,
-        y,
-        params,
-        bracket=bracket,
-        start=start,
-        tolerance=tolerance,
-        steps=steps,
-        expansions=expansions,
-    )
+    found = numerical_inverse_report(function, y, params, **search)
     return found.x, found.log_derivative
 
 
 def numerical_inverse_report(
-    function: Function,
-    y: torch.Tensor,
-    params: tuple[torch.Tensor, ...] = (),
-    *,
-    bracket: tuple[torch.Tensor, torch.Tensor] | None = None,
-    start: torch.Tensor | None = None,
-    tolerance: float = TOLERANCE,
-    steps: int = STEPS,
-    expansions: int = EXPANSIONS,
+    function: Function, y: torch.Tensor, params: tuple[torch.Tensor, ...] = (), **search: Unpack[Search]
 ) -> InverseReport:
     r"""Solves as :func:`numerical_inverse` does, and says how well it went.
 
@@ -121,11 +114,7 @@ def numerical_inverse_report(
         function: As for :func:`numerical_inverse`, as for all that follow.
         y: The images.
         params: The parameters.
-        bracket: Numbers known to enclose the solution.
-        start: A first guess.
-        tolerance: How small a Newton step ends the search.
-        steps: How many steps.
-        expansions: How many tries for a bracket.
+        search: How to search.
 
     Returns:
         The solution, its log-derivative, residual, whether it converged, and the number of steps taken.
@@ -140,6 +129,9 @@ def numerical_inverse_report(
         >>> report.converged.tolist(), bool(report.residual.abs().max() < 1.0)
         ([True, True], True)
     """
+    bracket, start = search.get("bracket"), search.get("start")
+    tolerance, steps = search.get("tolerance", TOLERANCE), search.get("steps", STEPS)
+    expansions = search.get("expansions", EXPANSIONS)
     if not 0.0 < tolerance < math.inf:
         raise OptionError(f"numerical_inverse: a positive, finite tolerance is expected; got {tolerance}.")
     if steps < 1 or expansions < 1:
@@ -161,7 +153,7 @@ def numerical_inverse_report(
         guess = middle if start is None or bracket is None else torch.clamp(start.detach(), low, high)
         x, converged, taken = _solve(function, aim, fixed, low, high, guess, tolerance, steps)
     x = x.detach()
-    if _differentiating():
+    if differentiating():
         # Once for first derivatives. Twice for second ones too: Newton's error is of the fourth order by then.
         x = _carry_gradients(function, x, target, params)
         x = _carry_gradients(function, x, target, params)
@@ -172,25 +164,11 @@ def numerical_inverse_report(
     return InverseReport(x, log_derivative, residual, converged, taken)
 
 
-def _plain() -> bool:
-    """Returns whether this is eager mode outside of functorch's transforms: only there values can be looked at."""
-    if torch.compiler.is_compiling():
-        return False
-    return torch._C._functorch.peek_interpreter_stack() is None
-
-
 def _all(mask: torch.Tensor) -> bool:
     """Returns whether all are known to be true: never so where values cannot be looked at."""
-    if not _plain() or type(mask) is not torch.Tensor or mask.is_meta:
+    if not plain_eager() or type(mask) is not torch.Tensor or mask.is_meta:
         return False
     return bool(mask.all())
-
-
-def _differentiating() -> bool:
-    """Returns whether derivatives may be asked for; forward-mode ones are computed under ``no_grad`` too."""
-    if torch.is_grad_enabled() or torch.compiler.is_compiling():
-        return torch.is_grad_enabled()
-    return not _plain() or torch.autograd.forward_ad._current_level >= 0
 
 
 def _reciprocal(log_slope: torch.Tensor) -> torch.Tensor:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from itertools import accumulate
+from functools import partial
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 
 from ..errors import OptionError, ShapeError
+from . import fused
+from ._bins import check_box, ends, find, identity_outside, knots, prepare, take
 from .elementary import SOFTPLUS_THRESHOLD
 
 
@@ -37,18 +39,18 @@ def rational_quadratic_spline(
         q = \theta^2 + (1 - \theta)^2 + (\delta_0 + \delta_1) \theta (1 - \theta), \\
         \frac{dy}{dx} &= s \, \frac{\delta_1 \theta^2 + 2 \theta (1 - \theta) + \delta_0 (1 - \theta)^2}{q^2}.
 
-    Outside of ``[-bound, bound]`` it is the identity, and at the ends its derivative is 1. With all parameters 0 and
-    equal minima it is the identity everywhere. Dtypes narrower than float32 are computed in float32.
+    Outside of ``[-bound, bound]`` it is the identity, and at the ends its derivative is 1, or given too. With all
+    parameters 0 and equal minima it is the identity everywhere. Dtypes narrower than float32 are computed in float32.
 
     Shapes: ``x`` is ``(*batch, *event)``, ``widths`` and ``heights`` ``(*batch, *event, K)``, ``derivatives``
-    ``(*batch, *event, K - 1)``; all but the last axis of the parameters broadcasts against ``x``, and both results have
-    the broadcast shape.
+    ``(*batch, *event, K - 1)`` or, with those at the ends, ``(*batch, *event, K + 1)``; all but the last axis of the
+    parameters broadcasts against ``x``, and both results have the broadcast shape.
 
     Args:
         x: The points, or the images with ``inverse=True``.
         widths: The logarithms of the bins' widths, up to a constant: any real numbers.
         heights: The logarithms of the bins' heights, up to a constant: any real numbers.
-        derivatives: What the derivatives at the interior knots are made of, any real numbers; 0 is a derivative of 1.
+        derivatives: What the derivatives at the knots are made of, any real numbers; 0 is a derivative of 1.
         bound: The half width of the box.
         min_bin_width: The least width of a bin, as a fraction of the box.
         min_bin_height: The least height of a bin, as a fraction of the box.
@@ -74,27 +76,17 @@ def rational_quadratic_spline(
     _check(
         "rational_quadratic_spline", widths, heights, derivatives, bound, min_bin_width, min_bin_height, min_derivative
     )
-    dtype = torch.promote_types(x.dtype, widths.dtype)
-    shape, clipped, (widths, heights, derivatives) = _prepare(x, bound, dtype, widths, heights, derivatives)
-    knots = _knots(widths, bound, min_bin_width), _knots(heights, bound, min_bin_height)
-    piece = _find_bin(clipped, shape, *knots, derivatives, min_derivative, inverse)
-    d0, d1 = piece.slopes.unbind(0)
-    if inverse:
-        theta, rest = _solve_quadratic((clipped - piece.bottom) / piece.height, d0, d1)
-    else:
-        theta = (clipped - piece.left) / piece.width
-        rest = 1.0 - theta
-    # Sums of positive terms only: nothing cancels, and the quotient cannot become negative by rounding.
-    near, cross, far = rest * rest, theta * rest, theta * theta
-    denominator = near + far + (d0 + d1) * cross
-    numerator = d0 * near + 2.0 * cross + d1 * far
-    if inverse:
-        value = piece.left + piece.width * theta
-        derivative = piece.width * denominator * denominator / (piece.height * numerator)
-    else:
-        value = piece.bottom + piece.height * ((far + d0 * cross) / denominator)
-        derivative = piece.height * numerator / (piece.width * denominator * denominator)
-    return _identity_outside(x, value, torch.log(derivative), bound, dtype)
+    reference = partial(
+        _reference_quadratic,
+        bound=bound,
+        min_bin_width=min_bin_width,
+        min_bin_height=min_bin_height,
+        min_derivative=min_derivative,
+        inverse=inverse,
+    )
+    parameters = widths, heights, derivatives
+    options = bound, min_bin_width, min_bin_height, min_derivative, inverse
+    return fused.run("rational_quadratic_spline", reference, x, parameters, options)
 
 
 def rational_linear_spline(
@@ -124,18 +116,18 @@ def rational_linear_spline(
 
     The second part is the first one seen from the other end of the bin: :math:`1 - \theta, 1 - \lambda, \delta_1` in
     place of :math:`\theta, \lambda, \delta_0`, and :math:`y` measured downwards from :math:`y_{k+1}`. Outside of
-    ``[-bound, bound]`` it is the identity, and at the ends its derivative is 1. With all parameters 0 and equal minima
-    it is the identity everywhere. Dtypes narrower than float32 are computed in float32.
+    ``[-bound, bound]`` it is the identity, and at the ends its derivative is 1, or given too. With all parameters 0 and
+    equal minima it is the identity everywhere. Dtypes narrower than float32 are computed in float32.
 
     Shapes: ``x`` is ``(*batch, *event)``, ``widths``, ``heights`` and ``lambdas`` ``(*batch, *event, K)``,
-    ``derivatives`` ``(*batch, *event, K - 1)``; all but the last axis of the parameters broadcasts against ``x``, and
-    both results have the broadcast shape.
+    ``derivatives`` ``(*batch, *event, K - 1)`` or, with those at the ends, ``(*batch, *event, K + 1)``; all but the
+    last axis of the parameters broadcasts against ``x``, and both results have the broadcast shape.
 
     Args:
         x: The points, or the images with ``inverse=True``.
         widths: The logarithms of the bins' widths, up to a constant: any real numbers.
         heights: The logarithms of the bins' heights, up to a constant: any real numbers.
-        derivatives: What the derivatives at the interior knots are made of, any real numbers; 0 is a derivative of 1.
+        derivatives: What the derivatives at the knots are made of, any real numbers; 0 is a derivative of 1.
         lambdas: What the cuts of the bins are made of, any real numbers; 0 is the middle.
         bound: The half width of the box.
         min_bin_width: The least width of a bin, as a fraction of the box.
@@ -169,13 +161,78 @@ def rational_linear_spline(
         )
     if not 0.0 < min_lambda <= 0.5:
         raise OptionError(f"rational_linear_spline: 0 < min_lambda <= 0.5 is expected; got {min_lambda}.")
+    reference = partial(
+        _reference_linear,
+        bound=bound,
+        min_bin_width=min_bin_width,
+        min_bin_height=min_bin_height,
+        min_derivative=min_derivative,
+        min_lambda=min_lambda,
+        inverse=inverse,
+    )
+    parameters = widths, heights, derivatives, lambdas
+    options = bound, min_bin_width, min_bin_height, min_derivative, min_lambda, inverse
+    return fused.run("rational_linear_spline", reference, x, parameters, options)
+
+
+def _reference_quadratic(
+    x: torch.Tensor,
+    widths: torch.Tensor,
+    heights: torch.Tensor,
+    derivatives: torch.Tensor,
+    *,
+    bound: float,
+    min_bin_width: float,
+    min_bin_height: float,
+    min_derivative: float,
+    inverse: bool,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Computes :func:`rational_quadratic_spline` for arguments that were checked."""
     dtype = torch.promote_types(x.dtype, widths.dtype)
-    shape, clipped, (widths, heights, derivatives, lambdas) = _prepare(
+    shape, clipped, (widths, heights, derivatives) = prepare(x, bound, dtype, widths, heights, derivatives)
+    lattice = knots(widths, bound, min_bin_width), knots(heights, bound, min_bin_height)
+    piece = _find_bin(clipped, shape, *lattice, derivatives, min_derivative, inverse)
+    d0, d1 = piece.slopes.unbind(0)
+    if inverse:
+        theta, rest = solve_rational_quadratic((clipped - piece.bottom) / piece.height, d0, d1)
+    else:
+        theta = (clipped - piece.left) / piece.width
+        rest = 1.0 - theta
+    # Sums of positive terms only: nothing cancels, and the quotient cannot become negative by rounding.
+    near, cross, far = rest * rest, theta * rest, theta * theta
+    denominator = near + far + (d0 + d1) * cross
+    numerator = d0 * near + 2.0 * cross + d1 * far
+    if inverse:
+        value = piece.left + piece.width * theta
+        derivative = piece.width * denominator * denominator / (piece.height * numerator)
+    else:
+        value = piece.bottom + piece.height * ((far + d0 * cross) / denominator)
+        derivative = piece.height * numerator / (piece.width * denominator * denominator)
+    return identity_outside(x, value, torch.log(derivative), bound, dtype)
+
+
+def _reference_linear(
+    x: torch.Tensor,
+    widths: torch.Tensor,
+    heights: torch.Tensor,
+    derivatives: torch.Tensor,
+    lambdas: torch.Tensor,
+    *,
+    bound: float,
+    min_bin_width: float,
+    min_bin_height: float,
+    min_derivative: float,
+    min_lambda: float,
+    inverse: bool,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Computes :func:`rational_linear_spline` for arguments that were checked."""
+    dtype = torch.promote_types(x.dtype, widths.dtype)
+    shape, clipped, (widths, heights, derivatives, lambdas) = prepare(
         x, bound, dtype, widths, heights, derivatives, lambdas
     )
-    knots = _knots(widths, bound, min_bin_width), _knots(heights, bound, min_bin_height)
-    piece = _find_bin(clipped, shape, *knots, derivatives, min_derivative, inverse)
-    cut = min_lambda + (1.0 - 2.0 * min_lambda) * torch.sigmoid(_take(lambdas, piece.which, shape)[0])
+    lattice = knots(widths, bound, min_bin_width), knots(heights, bound, min_bin_height)
+    piece = _find_bin(clipped, shape, *lattice, derivatives, min_derivative, inverse)
+    cut = min_lambda + (1.0 - 2.0 * min_lambda) * torch.sigmoid(take(lambdas, piece.which, shape)[0])
     root0, root1 = torch.sqrt(piece.slopes).unbind(0)
     middle = cut * root0 + (1.0 - cut) * root1
     # The part of the bin, seen from its own end: `near` is the distance from there, up to `part`.
@@ -200,7 +257,7 @@ def rational_linear_spline(
         value = torch.where(first, piece.bottom + piece.height * near, piece.top - piece.height * near)
         stretch = piece.height / piece.width
     ratio = ratio * root
-    return _identity_outside(x, value, torch.log(stretch * ratio * ratio), bound, dtype)
+    return identity_outside(x, value, torch.log(stretch * ratio * ratio), bound, dtype)
 
 
 class _Bin(NamedTuple):
@@ -228,55 +285,15 @@ def _check(
 ) -> None:
     """Refuses what would otherwise give NaN, or an error about sizes in the middle of the computation."""
     shapes = tuple(widths.shape), tuple(heights.shape), tuple(derivatives.shape)
-    if min(map(len, shapes)) == 0 or not 1 <= shapes[0][-1] == shapes[1][-1] == shapes[2][-1] + 1:
+    bins = shapes[0][-1] if shapes[0] else 0
+    if bins < 1 or shapes[1][-1:] != (bins,) or shapes[2][-1:] not in ((bins - 1,), (bins + 1,)):
         raise ShapeError(
-            f"{who}: last axes of K >= 1 for widths and heights and of K - 1 for derivatives are expected; "
+            f"{who}: last axes of K >= 1 for widths and heights and of K - 1 or K + 1 for derivatives are expected; "
             f"got {shapes[0]}, {shapes[1]} and {shapes[2]}."
         )
-    if not 0.0 < bound < math.inf:
-        raise OptionError(f"{who}: a positive, finite bound is expected; got {bound}.")
-    for name, value, most in (
-        ("min_bin_width", min_bin_width, 1.0 / shapes[0][-1]),
-        ("min_bin_height", min_bin_height, 1.0 / shapes[0][-1]),
-        ("min_derivative", min_derivative, 1.0),
-    ):
-        if not 0.0 < value < most:
-            raise OptionError(f"{who}: 0 < {name} < {most:g} is expected; got {value}.")
-
-
-def _prepare(
-    x: torch.Tensor, bound: float, dtype: torch.dtype, *parameters: torch.Tensor
-) -> tuple[torch.Size, torch.Tensor, list[torch.Tensor]]:
-    """Returns the broadcast shape, ``x`` clipped to the box, and the parameters with the axis of the bins first.
-
-    Over a last axis shorter than a vector register, 16 floats with AVX-512, torch's softmax on the CPU falls back to
-    scalar code, and takes ten to twenty times as long as over the first axis, which is always vectorised.
-    """
-    if torch.finfo(dtype).bits < 32:
-        dtype = torch.float32  # a bin of least width is narrower than the spacing of bfloat16 near the bound
-    shape: torch.Size = torch.broadcast_shapes(  # type: ignore[no-untyped-call,unused-ignore]  # torch has no types here
-        x.shape, *(p.shape[:-1] for p in parameters)
+    check_box(
+        who, bins, bound, min_bin_width=min_bin_width, min_bin_height=min_bin_height, min_derivative=min_derivative
     )
-    ndim = len(shape) + 1
-    # Clipped before the maths, so that what the final torch.where throws away far outside has finite gradients.
-    clipped = x.to(dtype).clamp(-bound, bound)
-    return shape, clipped, [p.to(dtype)[(None,) * (ndim - p.dim())].movedim(-1, 0) for p in parameters]
-
-
-def _knots(raw: torch.Tensor, bound: float, minimum: float) -> torch.Tensor:
-    """Returns the ``K + 1`` knots of ``K`` bins, axis first; the outer ones are exactly ``-bound`` and ``bound``."""
-    bins = raw.shape[0]
-    least = raw.new_full((), 2.0 * bound * minimum)
-    sizes = torch.add(least, torch.softmax(raw, 0), alpha=2.0 * bound * (1.0 - bins * minimum))
-    end = torch.full_like(raw[0], bound)
-    # Not cumsum, which walks down one column after the other: two to five times slower from 16 bins on.
-    inner = accumulate(sizes.unbind(0)[:-1], initial=-end)
-    return torch.stack((*inner, end))
-
-
-def _take(values: torch.Tensor, index: torch.Tensor, shape: torch.Size) -> torch.Tensor:
-    """Returns the entries at ``index`` along the first axis; ``take_along_dim`` fixes dynamic sizes in an export."""
-    return values.expand(values.shape[0], *shape).gather(0, index)
 
 
 def _find_bin(
@@ -289,21 +306,24 @@ def _find_bin(
     inverse: bool,
 ) -> _Bin:
     """Finds the bin of each point among ``x_knots``, or ``y_knots`` with ``inverse``."""
-    interior = (y_knots if inverse else x_knots)[1:-1]
-    index = (clipped >= interior).sum(0, keepdim=True).expand(1, *shape)
-    corners = torch.cat((index, index + 1))
-    left, right = _take(x_knots, corners, shape).unbind(0)
-    bottom, top = _take(y_knots, corners, shape).unbind(0)
+    index = find(clipped, y_knots if inverse else x_knots, shape)
+    corners = ends(index)
+    left, right = take(x_knots, corners, shape).unbind(0)
+    bottom, top = take(y_knots, corners, shape).unbind(0)
     width, height = right - left, top - bottom
-    # A raw 0 is a derivative of 1, so zeros stand for the ends of the box, where the spline meets the identity.
-    end = derivatives.new_zeros((1, *derivatives.shape[1:]))
-    raw = _take(torch.cat((end, derivatives, end)), corners, shape)
+    if derivatives.shape[0] < x_knots.shape[0]:
+        # A raw 0 is a derivative of 1, so zeros stand for the ends of the box, where the spline meets the identity.
+        end = derivatives.new_zeros((1, *derivatives.shape[1:]))
+        derivatives = torch.cat((end, derivatives, end))
+    raw = take(derivatives, corners, shape)
     shift = math.log(math.expm1(1.0 - min_derivative))  # softplus of it is 1 - min_derivative
     slopes = (min_derivative + F.softplus(raw + shift, threshold=SOFTPLUS_THRESHOLD)) * (width / height)
     return _Bin(index, left, right, bottom, top, width, height, slopes)
 
 
-def _solve_quadratic(eta: torch.Tensor, d0: torch.Tensor, d1: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def solve_rational_quadratic(
+    eta: torch.Tensor, d0: torch.Tensor, d1: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
     r"""Returns the theta of :func:`rational_quadratic_spline` at height ``eta`` of the bin, and ``1 - theta``.
 
     With :math:`r = \delta_0 (1 - \eta) - \delta_1 \eta` the discriminant is :math:`D = r^2 + 4 \eta (1 - \eta)`, a sum
@@ -326,14 +346,3 @@ def _solve_quadratic(eta: torch.Tensor, d0: torch.Tensor, d1: torch.Tensor) -> t
     total = near + far
     near, far = near / total, far / total
     return torch.where(positive, near, far), torch.where(positive, far, near)
-
-
-def _identity_outside(
-    x: torch.Tensor, value: torch.Tensor, log_derivative: torch.Tensor, bound: float, dtype: torch.dtype
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Puts the identity outside of the box; NaN counts as inside, where it has gone through the maths."""
-    outside = x.abs() >= bound
-    return (
-        torch.where(outside, x, value.to(dtype)),
-        log_derivative.to(dtype).masked_fill(outside, 0.0),
-    )

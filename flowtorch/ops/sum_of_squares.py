@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from itertools import accumulate
+from operator import mul
 
 import torch
 
@@ -12,6 +14,8 @@ from .quadrature import gauss_legendre
 
 # How much the linear coefficients of different polynomials start apart.
 TILT = 0.03
+# Of factors of coefficients that are zero, or all but: finite, and so times zero.
+MAX_EXPONENT = 100.0
 
 
 def sum_of_squares(
@@ -84,17 +88,14 @@ def sum_of_squares(
     rule = gauss_legendre(a.shape[0])
 
     def function(v: torch.Tensor, params: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, torch.Tensor]:
-        return _integral(v, params[0], min_slope, rule), _log_slope(v, params[0], min_slope)
+        return _integral(v, params[0], min_slope, rule)
 
     if inverse:
         value, log_derivative = numerical_inverse(function, x - offset, (a,), tolerance=tolerance, steps=steps)
-        return value.to(dtype), log_derivative.to(dtype)
-    with torch.no_grad():
-        infinite = torch.isinf(_integral(x.detach(), a.detach(), min_slope, rule))
-    # Computed at 1 instead and then replaced: infinite intermediate results have gradients that are NaN.
-    value = _integral(torch.where(infinite, torch.ones_like(x), x), a, min_slope, rule) + offset
-    value = torch.where(infinite, torch.copysign(torch.full_like(x, torch.inf), x.detach()), value)
-    return value.to(dtype), _log_slope(x, a, min_slope).to(dtype)
+    else:
+        value, log_derivative = function(x, (a,))
+        value = value + offset
+    return value.to(dtype), log_derivative.to(dtype)
 
 
 def _start(a: torch.Tensor, min_slope: float) -> torch.Tensor:
@@ -106,35 +107,32 @@ def _start(a: torch.Tensor, min_slope: float) -> torch.Tensor:
     return start.reshape(powers, count, *(1,) * (a.dim() - 2))
 
 
-def _integral(x: torch.Tensor, a: torch.Tensor, min_slope: float, rule: list[tuple[float, float]]) -> torch.Tensor:
-    nodes = torch.tensor([u for u, _ in rule], dtype=x.dtype, device=x.device).reshape(-1, *(1,) * x.dim())
-    polynomials, size, largest, least = _polynomials(x * nodes, a, min_slope)
-    squares = sum(w * q.square().sum(0) for (_, w), q in zip(rule, polynomials.unbind(1), strict=True))
-    # Multiplied in this order nothing overflows that does not have to.
-    return x * (squares + least * least) * (largest * size) * (largest * size)
+def _integral(
+    x: torch.Tensor, a: torch.Tensor, min_slope: float, rule: list[tuple[float, float]]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Returns the integral from 0 to ``x`` and the logarithm of its derivative, for coefficients ``(L + 1, K, ...)``.
 
-
-def _log_slope(x: torch.Tensor, a: torch.Tensor, min_slope: float) -> torch.Tensor:
-    polynomials, size, largest, least = _polynomials(x.unsqueeze(0), a, min_slope)
-    return 2.0 * (torch.log(size) + torch.log(largest)) + torch.log(polynomials[:, 0].square().sum(0) + least * least)
-
-
-def _polynomials(
-    x: torch.Tensor, a: torch.Tensor, min_slope: float
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Returns the polynomials ``(K, N, ...)`` at ``x``, ``(N, ...)``, and the root of the least slope, both scaled.
-
-    They are divided by the largest power of ``x``, so that no power overflows, and then by the largest of them, so that
-    no square does. The two divisors, which also are returned, are constants to differentiation.
+    The polynomials at the nodes and at ``x`` are one product of a matrix with the terms ``a x^l``. These are divided by
+    a power of two at least as large as any of them, so that neither powers nor squares overflow or underflow.
     """
-    degree = a.shape[0] - 1
-    scale = x.detach().abs().amax(0).clamp_min(1.0)
-    u, shrink = x / scale, 1.0 / scale
-    a = a.unsqueeze(2)
-    result, power = a[-1] + torch.zeros_like(u), torch.ones_like(shrink)
-    for row in reversed(a[:-1].unbind(0)):
-        power = power * shrink
-        result = result * u + row * power
-    least = math.sqrt(min_slope) * power
-    largest = torch.maximum(result.detach().abs().amax((0, 1)), least)
-    return result / largest, scale**degree, largest, least / largest
+    degrees = torch.arange(a.shape[0], dtype=x.dtype, device=x.device)
+    nodes = torch.tensor([*(u for u, _ in rule), 1.0], dtype=x.dtype, device=x.device)
+    weights = torch.tensor([w for _, w in rule], dtype=x.dtype, device=x.device)
+    degrees = degrees.reshape(-1, *(1,) * x.dim())
+    with torch.no_grad():
+        exponent = torch.floor(torch.log2(x.detach().abs().clamp_min(1.0)))
+        sizes = torch.log2(a.detach().abs().amax(1)) + degrees * exponent
+        shift = torch.ceil(sizes.amax(0).clamp_min(0.5 * math.log2(min_slope)))
+        factors = torch.exp2((degrees * exponent - shift).clamp_max(MAX_EXPONENT))
+        least, scale = math.sqrt(min_slope) * torch.exp2(-shift), torch.exp2(shift)
+        shrink = torch.exp2(-exponent)
+    powers = torch.stack(list(accumulate([x * shrink] * (a.shape[0] - 1), mul, initial=torch.ones_like(x))))
+    terms = a * (powers * factors).unsqueeze(1)
+    matrix = nodes.unsqueeze(1) ** degrees.flatten()
+    squares = torch.tensordot(matrix, terms, 1).square().sum(1) + least * least
+    # Infinite where it exceeds the dtype, with gradients of zero: infinite intermediate results have none.
+    mean = x * torch.tensordot(weights, squares[:-1], 1)
+    infinite = torch.isinf(mean.detach() * scale * scale)
+    scale = torch.where(infinite, torch.zeros_like(scale), scale)
+    value = torch.where(infinite, torch.copysign(torch.full_like(mean, torch.inf), x.detach()), mean * scale * scale)
+    return value, torch.log(squares[-1]) + (2.0 * math.log(2.0)) * shift

@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from torch.distributions import Cauchy, Gumbel, Independent, Laplace, Normal, StudentT
+from torch.distributions import Cauchy, Exponential, Gumbel, Independent, Laplace, Normal, StudentT
 
 import flowtorch.distributions as dist
 from flowtorch.bijectors import Invert, Sigmoid
@@ -23,6 +23,14 @@ def test_of_a_distribution_of_torch(known: Normal) -> None:
     torch.testing.assert_close(y, known.cdf(x))
     torch.testing.assert_close(log_det, known.log_prob(x), rtol=1e-5, atol=1e-5)
     assert hash(plan) == hash(CDF.of(known)) and plan == CDF.of(known)
+
+
+def test_of_students_t() -> None:
+    known = StudentT(3.5, 1.0, 2.0)  # torch has its density only
+    plan = CDF.of(known)
+    assert plan == CDF("student_t", loc=1.0, scale=2.0, df=3.5)
+    x = torch.linspace(-3.0, 4.0, 15)
+    torch.testing.assert_close(plan.bind(()).forward_and_log_det(x)[1], known.log_prob(x), rtol=1e-5, atol=1e-5)
 
 
 def test_quantiles_of_uniform_samples_have_the_distribution() -> None:
@@ -50,7 +58,10 @@ def test_options_out_of_range_are_refused() -> None:
         (lambda: CDF("normal", scale=0.0), OptionError, "CDF: scale"),
         (lambda: CDF("normal", loc=math.inf), OptionError, "CDF: loc"),
         (lambda: CDF("normal", loc="0"), OptionTypeError, "CDF: loc"),  # type: ignore[arg-type]
-        (lambda: CDF.of(StudentT(3.0)), OptionError, "one of torch's Normal, Laplace, Cauchy, Gumbel"),
+        (lambda: CDF.of(Exponential(3.0)), OptionError, "one of torch's Normal, Laplace, Cauchy, Gumbel, StudentT"),
+        (lambda: CDF("student_t"), OptionError, "CDF: df is expected for 'student_t', and for no other; got None"),
+        (lambda: CDF("normal", df=3.0), OptionError, "CDF: df is expected for 'student_t', and for no other; got 3.0"),
+        (lambda: CDF("student_t", df=-1.0), OptionError, "CDF: df"),
         (lambda: CDF.of(Independent(Normal(torch.zeros(2), 1.0), 1)), OptionError, "is expected; got Independent"),
         (lambda: CDF.of(Normal(torch.zeros(2), torch.ones(2))), ShapeError, "got batch shape \\(2,\\)"),
     ):

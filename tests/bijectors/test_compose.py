@@ -235,3 +235,34 @@ def test_the_codomain_of_a_composition_that_is_not_onto_is_not_taken_for_all_of_
     with pytest.raises(DomainError, match="part 1"):
         bij.Compose([bij.Affine(), bij.Invert(halved)])
     bij.Compose([halved, bij.Affine()])  # but what takes all of the line takes a part of it
+
+
+def step(plan: bij.Bijector) -> tuple[list[torch.Tensor], int]:
+    """Values, log-dets and gradients of both directions, and how many numbers are kept for the backward passes."""
+    bound, x, context = bind(plan, (3,), (2,)), draw(50, 3).requires_grad_(), draw(50, 2, seed=2)
+    kept: dict[int, int] = {}
+
+    def pack(t: torch.Tensor) -> torch.Tensor:
+        kept[t.untyped_storage().data_ptr()] = t.untyped_storage().nbytes()
+        return t
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
+        results = [*bound.forward_and_log_det(x, context), *bound.inverse_and_log_det(x, context)]
+        most = sum(kept.values())
+    total = sum(r.square().sum() for r in results)
+    assert isinstance(total, torch.Tensor)
+    return [*results, *torch.autograd.grad(total, [x, *bound.parameters()])], most
+
+
+def test_checkpoints_keep_less_and_change_nothing() -> None:
+    parts = [bij.SplineCoupling(params.DenseNN((8,)), swap=bool(i % 2)) for i in range(4)]
+    results, kept = step(bij.Compose(parts))
+    again, kept_by_checkpoints = step(bij.Compose(parts, checkpoint=True))
+    for a, b in zip(results, again, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
+    assert kept_by_checkpoints < kept / 5, (kept_by_checkpoints, kept)
+
+
+def test_slices_keep_checkpoints() -> None:
+    bound = bij.Compose([bij.Exp(), bij.Log()], checkpoint=True).bind((2,))
+    assert isinstance(bound, BoundCompose) and bound[:1].plan.checkpoint

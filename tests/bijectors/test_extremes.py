@@ -33,8 +33,10 @@ def bind(plan: bij.Elementwise, dtype: torch.dtype, scale: float) -> bij.BoundBi
 
 def points(plan: bij.Elementwise, dtype: torch.dtype, inverse: bool) -> torch.Tensor:
     """Zero, its neighbours, the ends of a box, and far out: those of them in the domain, or codomain."""
-    knots = [k * getattr(plan, "bound", 1.0) for k in (0.5, 1.0, 1.0 + 1e-6)]
-    x = torch.tensor([0.0, *(s * v for v in (1e-8, *knots, 30.0, 1e3, 1e6) for s in (-1.0, 1.0))], dtype=dtype)
+    sides = getattr(plan, "bound", 1.0)
+    sides = sides if isinstance(sides, tuple) else (-sides, sides)
+    knots = [k * side for k in (0.5, 1.0, 1.0 + 1e-6) for side in sides]
+    x = torch.tensor([0.0, *knots, *(s * v for v in (1e-8, 30.0, 1e3, 1e6) for s in (-1.0, 1.0))], dtype=dtype)
     region = domains.region(plan.codomain if inverse else plan.domain)
     if isinstance(region, domains.Box) and not region.is_real:
         low, high = region.lower[0], region.upper[0]

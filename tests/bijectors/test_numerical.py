@@ -12,9 +12,11 @@ import flowtorch.bijectors as bij
 import flowtorch.parameters as params
 from flowtorch.bijectors.bernstein import Bernstein
 from flowtorch.bijectors.deep_sigmoid import DeepSigmoid
+from flowtorch.bijectors.dense_deep_sigmoid import DenseDeepSigmoid
 from flowtorch.bijectors.elementwise import Elementwise
 from flowtorch.bijectors.gaussian_mixture_cdf import GaussianMixtureCDF
 from flowtorch.bijectors.logistic_mixture_cdf import LogisticMixtureCDF
+from flowtorch.bijectors.monotonic_network import MonotonicNetwork
 from flowtorch.bijectors.numerical import NumericallyInverted
 from flowtorch.bijectors.sum_of_squares import SumOfSquares
 from flowtorch.bijectors.unconstrained_monotonic import UnconstrainedMonotonic
@@ -31,6 +33,8 @@ PLANS: dict[str, tuple[type[Elementwise], dict[str, Any]]] = {
     "deep sigmoid": (DeepSigmoid, {"count_components": 3}),
     "logistic mixture": (LogisticMixtureCDF, {"count_components": 3}),
     "gaussian mixture": (GaussianMixtureCDF, {"count_components": 3}),
+    "dense deep sigmoid": (DenseDeepSigmoid, {"hidden_dims": (3, 2)}),
+    "monotonic network": (MonotonicNetwork, {"hidden_dims": (6, 5), "count_conditions": 3}),
     "unconstrained monotonic": (
         UnconstrainedMonotonic,
         {"hidden_dims": (6,), "count_conditions": 3, "nodes": 20, "bound": 4.0},
@@ -143,3 +147,30 @@ def test_options_are_checked(kind: Any, bad: dict[str, Any], error: type[Excepti
 def test_a_fresh_unconstrained_monotonic_map_is_the_identity() -> None:
     x = torch.linspace(-8.0, 8.0, 9)[:, None]
     torch.testing.assert_close(UnconstrainedMonotonic().bind((1,)).forward(x), x)
+
+
+def test_fresh_networks_are_near_the_identity() -> None:
+    torch.manual_seed(0)
+    x = torch.linspace(-8.0, 8.0, 33)[:, None]
+    for plan in (MonotonicNetwork(), DenseDeepSigmoid()):
+        y, log_det = (t.detach() for t in plan.bind((1,)).forward_and_log_det(x))
+        assert 0.8 < log_det.exp().min() and log_det.exp().max() < 1.5 and float((y - x).abs().max()) < 2.5
+
+
+def test_a_dense_deep_sigmoid_has_the_parameters_of_the_paper() -> None:
+    assert DenseDeepSigmoid(hidden_dims=(4, 3)).param_shapes == ((4,), (4,), (4, 4), (3, 4), (3,), (3,), (1, 3))
+    assert DenseDeepSigmoid(hidden_dims=(5,)).param_shapes == ((5,), (5,), (1, 5))
+
+
+@pytest.mark.parametrize("quadrature", ["gauss_legendre", "clenshaw_curtis"])
+def test_both_rules_agree(quadrature: Any) -> None:
+    torch.manual_seed(0)
+    plan = UnconstrainedMonotonic(hidden_dims=(6,), nodes=40, quadrature=quadrature)
+    bound, fine = (p.bind((2,)).double() for p in (plan, UnconstrainedMonotonic(hidden_dims=(6,), nodes=80)))
+    with torch.no_grad():
+        for p in bound.parameters():
+            p.add_(0.3 * torch.randn_like(p))
+    fine.load_state_dict(bound.state_dict())
+    x = torch.linspace(-6.0, 6.0, 14, dtype=torch.float64).reshape(7, 2)
+    torch.testing.assert_close(bound.forward(x), fine.forward(x), rtol=1e-7, atol=1e-7)
+    check_bijector(plan, (2,), skip=["compile"])

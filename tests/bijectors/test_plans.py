@@ -280,7 +280,7 @@ KNOTS = {"min_bin_width": 0.1, "min_bin_height": 0.05, "min_derivative": 0.2, "m
         (
             bij.Spline,
             (bij.SplineAutoregressive, bij.SplineCoupling),
-            {**KNOTS, "count_bins": 5, "bound": 2.0, "order": "quadratic"},
+            {**KNOTS, "count_bins": 5, "bound": 2.0, "order": "quadratic", "tails": None},
         ),
     ],
     ids=["affine", "spline"],

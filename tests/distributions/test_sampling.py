@@ -9,7 +9,7 @@ from torch import distributions as td
 import flowtorch.bijectors as bij
 from flowtorch.bijectors import BoundBijector
 from flowtorch.distributions import ConditionalNormal, Flow
-from flowtorch.errors import NotSupportedError
+from flowtorch.errors import NotSupportedError, OptionError, OptionTypeError
 from tests.distributions.helpers import MADE, NET, QUADRATIC, close, draw, follows, make, normal
 
 FLOWS = {
@@ -155,3 +155,31 @@ def test_what_is_drawn_within_no_grad_or_sample_has_no_graph() -> None:
     with torch.no_grad():
         y, log_prob = flow.rsample_and_log_prob((4,))
     assert y.grad_fn is None and log_prob.grad_fn is None
+
+
+@pytest.mark.parametrize("name", FLOWS)
+@pytest.mark.parametrize("chunk_size", [1, 4, 10, 100])
+def test_draws_in_chunks_are_the_same_draws(name: str, chunk_size: int) -> None:
+    flow, context = FLOWS[name](), draw(4, 2)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        whole = flow.sample((5, 2), context)
+        torch.manual_seed(0)
+        chunks = flow.sample((5, 2), context, chunk_size=chunk_size)
+        torch.manual_seed(0)
+        of_view = flow.condition(context).sample((5, 2), chunk_size=chunk_size)
+    close(chunks, whole)
+    close(of_view, whole)
+
+
+def test_chunks_go_through_the_bijector_one_at_a_time(passes: dict[str, int]) -> None:
+    make(normal(3), bij.AffineCoupling(NET)).sample((10,), chunk_size=4)
+    assert passes == {"forward": 3, "inverse": 0}
+
+
+def test_chunks_of_no_draws_are_refused() -> None:
+    flow = make(normal(3), bij.AffineCoupling(NET))
+    with pytest.raises(OptionError, match="Flow.sample: chunk_size is expected to be at least 1; got 0"):
+        flow.sample((3,), chunk_size=0)
+    with pytest.raises(OptionTypeError, match="Flow.sample: chunk_size"):
+        flow.sample((3,), chunk_size=2.5)  # type: ignore[arg-type]  # that is the point

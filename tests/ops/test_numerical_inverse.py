@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from numpy.polynomial.legendre import leggauss
 
 from flowtorch.errors import OptionError
 from flowtorch.ops.numerical_inverse import numerical_inverse, numerical_inverse_report
-from flowtorch.ops.quadrature import gauss_legendre
+from flowtorch.ops.quadrature import clenshaw_curtis, gauss_legendre
 
 Params = tuple[torch.Tensor, ...]
 # Torch's own, raised once in a process, when forward-mode differentiation is used first.
@@ -128,3 +129,13 @@ def test_gauss_legendre_is_that_of_numpy(count: int) -> None:
     found = gauss_legendre(count)
     assert [u for u, _ in found] == pytest.approx(((nodes + 1.0) / 2.0).tolist(), abs=1e-14)
     assert [w for _, w in found] == pytest.approx((weights / 2.0).tolist(), abs=1e-14)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 6, 33])
+def test_clenshaw_curtis_is_exact_below_its_count(count: int) -> None:
+    found = clenshaw_curtis(count)
+    for degree in range(count):
+        assert sum(w * u**degree for u, w in found) == pytest.approx(1.0 / (degree + 1.0), abs=1e-14)
+    if count > 1:
+        angles = np.arange(count) * math.pi / (count - 1)
+        assert [u for u, _ in found] == pytest.approx((0.5 - 0.5 * np.cos(angles)).tolist(), abs=1e-15)

@@ -1,0 +1,33 @@
+// Compiled once for each instruction set; FLOWTORCH_TABLE and FLOWTORCH_CAPABILITY name the result.
+#include "affine.h"
+#include "rational_linear.h"
+#include "rational_quadratic.h"
+
+namespace {
+
+using flowtorch::Kernel;
+
+template <Kernel onward, Kernel back>
+void either(const Problem& p, int64_t begin, int64_t end) {
+    (p.inverse ? back : onward)(p, begin, end);
+}
+
+}  // namespace
+
+namespace flowtorch {
+
+// clang-format off
+const KernelTable FLOWTORCH_TABLE = {FLOWTORCH_CAPABILITY, {
+    {{either<quadratic_forward<float, false>, quadratic_forward<float, true>>,
+      either<quadratic_backward<float, false>, quadratic_backward<float, true>>},
+     {either<quadratic_forward<double, false>, quadratic_forward<double, true>>,
+      either<quadratic_backward<double, false>, quadratic_backward<double, true>>}},
+    {{either<linear_forward<float, false>, linear_forward<float, true>>,
+      either<linear_backward<float, false>, linear_backward<float, true>>},
+     {either<linear_forward<double, false>, linear_forward<double, true>>,
+      either<linear_backward<double, false>, linear_backward<double, true>>}},
+    {{affine_forward<float>, affine_backward<float>}, {affine_forward<double>, affine_backward<double>}},
+}};
+// clang-format on
+
+}  // namespace flowtorch

@@ -1,0 +1,48 @@
+// What the kernels and the code that registers them have in common. Nothing of torch is needed here.
+#pragma once
+#include <cstdint>
+
+namespace flowtorch {
+
+constexpr int kMaxDims = 16;      // after dimensions that lie one behind the other in memory have been joined
+constexpr int kMaxBins = 128;     // the exponentials of a tile's bins are kept on the stack
+constexpr int kMaxOperands = 12;  // the backward of the rational linear spline has this many
+
+// One tensor: strides of the dimensions that all share and, where it has one, of the axis of the bins.
+struct Operand {
+    void* data = nullptr;  // null for a gradient that is zero, or is not wanted
+    int64_t strides[kMaxDims] = {};
+    int64_t bin_stride = 0;
+};
+
+// All that a kernel is told. Options are in the order of the schema in register.cpp.
+struct Problem {
+    int64_t count = 0;  // how many elements
+    int dims = 0;
+    int64_t sizes[kMaxDims] = {};
+    int operands = 0;
+    Operand operand[kMaxOperands];
+    int64_t bins = 0;
+    bool ends = false;  // whether the derivatives at the ends of the box are given
+    double options[8] = {};
+    int64_t scale_fn = 0;
+    bool gated = false, clamp_values = false, inverse = false;
+};
+
+// Works on the elements [begin, end).
+using Kernel = void (*)(const Problem&, int64_t begin, int64_t end);
+
+enum Op { kRationalQuadratic, kRationalLinear, kAffine, kOps };
+
+// The kernels compiled for one instruction set, by [op][is double][is backward].
+struct KernelTable {
+    const char* capability;
+    Kernel kernel[kOps][2][2];
+};
+
+extern const KernelTable kDefaultKernels;
+#if defined(__x86_64__)
+extern const KernelTable kAvx2Kernels, kAvx512Kernels;
+#endif
+
+}  // namespace flowtorch

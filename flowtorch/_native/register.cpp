@@ -1,0 +1,342 @@
+// The operators `flowtorch::...` that torch sees: shapes checked, results allocated, work handed to torch's threads.
+//
+// Only torch's stable headers are used, so that what is built with one torch runs with later ones.
+#include <torch/csrc/stable/library.h>
+#include <torch/csrc/stable/ops.h>
+#include <torch/csrc/stable/tensor.h>
+
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <optional>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "kernels.h"
+
+namespace flowtorch {
+namespace {
+
+using torch::stable::Tensor;
+using Maybe = std::optional<Tensor>;
+using torch::headeronly::ScalarType;
+
+// The best table that the processor can run and the environment allows: the variable is torch's own.
+const KernelTable& kernels() {
+    static const KernelTable& table = []() -> const KernelTable& {
+#if defined(__x86_64__)
+        const char* wanted = std::getenv("ATEN_CPU_CAPABILITY");
+        const bool only_default = wanted != nullptr && std::strcmp(wanted, "default") == 0;
+        const bool at_most_avx2 = wanted != nullptr && std::strcmp(wanted, "avx2") == 0;
+        __builtin_cpu_init();
+        const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+        const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+                            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw");
+        if (avx512 && !only_default && !at_most_avx2) {
+            return kAvx512Kernels;
+        }
+        if (avx2 && !only_default) {
+            return kAvx2Kernels;
+        }
+#endif
+        return kDefaultKernels;
+    }();
+    return table;
+}
+
+// The tensors of one call, which all have the shape of `x`; those with bins have one more axis, the last one.
+class Call {
+public:
+    explicit Call(const Tensor& x) : x_(x), is_double_(x.scalar_type() == ScalarType::Double) {
+        STD_TORCH_CHECK(
+            is_double_ || x.scalar_type() == ScalarType::Float, "flowtorch: float32 or float64 is expected.");
+        STD_TORCH_CHECK(x.dim() <= kMaxDims, "flowtorch: at most ", kMaxDims, " dimensions are expected.");
+        const auto sizes = x.sizes();
+        problem.dims = int(x.dim());
+        problem.count = x.numel();
+        for (int d = 0; d < problem.dims; ++d) {
+            problem.sizes[d] = sizes[d];
+        }
+    }
+
+    void input(const Tensor& tensor, std::optional<int64_t> bins = std::nullopt) {
+        const auto sizes = tensor.sizes();
+        bool fits = tensor.dim() == problem.dims + (bins ? 1 : 0) && tensor.scalar_type() == x_.scalar_type() &&
+                    tensor.device().is_cpu() && (!bins || sizes[problem.dims] == *bins);
+        for (int d = 0; fits && d < problem.dims; ++d) {
+            fits = sizes[d] == problem.sizes[d];
+        }
+        STD_TORCH_CHECK(fits, "flowtorch: tensors of one dtype on the CPU are expected, all of the shape of the first, "
+                              "those with bins with one axis more.");
+        add(tensor, bins.has_value());
+    }
+
+    void input(const Maybe& tensor) {
+        if (tensor) {
+            input(*tensor);
+        } else {
+            problem.operand[problem.operands++] = Operand{};
+        }
+    }
+
+    // A result like `like`, contiguous, with the axis of the bins before the last of the others: vectors are then stored
+    // at once, and conditioners give their parameters like this.
+    Tensor output(const Tensor& like, bool has_bins = false) {
+        const auto sizes = like.sizes();
+        const int dims = int(like.dim());
+        std::vector<int> order(dims);
+        for (int d = 0; d < dims; ++d) {
+            order[d] = d;
+        }
+        if (has_bins && dims > 1) {
+            std::swap(order[dims - 1], order[dims - 2]);
+        }
+        std::vector<int64_t> strides(dims);
+        int64_t stride = 1;
+        for (int i = dims - 1; i >= 0; --i) {
+            strides[order[i]] = stride;
+            stride *= sizes[order[i]] > 0 ? sizes[order[i]] : 1;
+        }
+        int32_t dtype, device_type;
+        STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_get_dtype(like.get(), &dtype));
+        STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_get_device_type(like.get(), &device_type));
+        AtenTensorHandle handle;
+        STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_empty_strided(
+            dims, sizes.data(), strides.data(), dtype, device_type, like.get_device_index(), &handle));
+        Tensor result(handle);
+        add(result, has_bins);
+        return result;
+    }
+
+    void run(Op op, bool backward) {
+        if (problem.count == 0) {
+            return;
+        }
+        join_dimensions();
+        const Kernel kernel = kernels().kernel[op][is_double_][backward];
+        // A thread takes this many elements at least; whole tiles, whatever the width of a vector.
+        constexpr int64_t kGrain = 1024;
+        const int64_t grains = (problem.count + kGrain - 1) / kGrain;
+        torch::stable::parallel_for(0, grains, 1, [&](int64_t begin, int64_t end) {
+            const int64_t last = end * kGrain;
+            kernel(problem, begin * kGrain, last < problem.count ? last : problem.count);
+        });
+    }
+
+    Problem problem;
+
+private:
+    void add(const Tensor& tensor, bool has_bins) {
+        STD_TORCH_CHECK(problem.operands < kMaxOperands, "flowtorch: too many tensors.");
+        Operand& operand = problem.operand[problem.operands++];
+        operand = Operand{};
+        operand.data = tensor.data_ptr();
+        const auto strides = tensor.strides();
+        for (int d = 0; d < problem.dims; ++d) {
+            operand.strides[d] = strides[d];
+        }
+        if (has_bins) {
+            operand.bin_stride = strides[problem.dims];
+        }
+    }
+
+    // Joins neighbouring dimensions that are one in every tensor, so that rows are long, and drops those of size 1.
+    void join_dimensions() {
+        int kept = 0;
+        for (int d = 0; d < problem.dims; ++d) {
+            if (problem.sizes[d] == 1) {
+                continue;
+            }
+            bool joins = kept > 0;
+            for (int n = 0; joins && n < problem.operands; ++n) {
+                const int64_t* strides = problem.operand[n].strides;
+                joins = strides[kept - 1] == strides[d] * problem.sizes[d];
+            }
+            const int to = joins ? kept - 1 : kept++;
+            problem.sizes[to] = joins ? problem.sizes[to] * problem.sizes[d] : problem.sizes[d];
+            for (int n = 0; n < problem.operands; ++n) {
+                problem.operand[n].strides[to] = problem.operand[n].strides[d];
+            }
+        }
+        if (kept == 0) {
+            kept = 1;
+            problem.sizes[0] = 1;
+            for (int n = 0; n < problem.operands; ++n) {
+                problem.operand[n].strides[0] = 1;
+            }
+        }
+        problem.dims = kept;
+    }
+
+    const Tensor& x_;
+    const bool is_double_;
+};
+
+// Adds the inputs of a spline, and what the kernels need of its options: see Box in spline.h.
+void add_spline(
+    Call& call, const Tensor& x, const Tensor& widths, const Tensor& heights, const Tensor& derivatives, double bound,
+    double min_bin_width, double min_bin_height, double min_derivative, bool inverse) {
+    Problem& p = call.problem;
+    STD_TORCH_CHECK(
+        widths.dim() > 0 && derivatives.dim() > 0, "flowtorch: parameters with an axis of bins are expected.");
+    const int64_t bins = widths.sizes()[widths.dim() - 1], given = derivatives.sizes()[derivatives.dim() - 1];
+    STD_TORCH_CHECK(1 <= bins && bins <= kMaxBins, "flowtorch: 1 to ", kMaxBins, " bins are expected; got ", bins, ".");
+    STD_TORCH_CHECK(
+        given == bins - 1 || given == bins + 1, "flowtorch: K - 1 or K + 1 derivatives are expected; got ", given, ".");
+    p.bins = bins;
+    p.ends = given > bins;
+    p.inverse = inverse;
+    const double box = 2.0 * bound;
+    const double options[] = {
+        bound,
+        box * min_bin_width,
+        box * (1.0 - double(bins) * min_bin_width),
+        box * min_bin_height,
+        box * (1.0 - double(bins) * min_bin_height),
+        min_derivative,
+        std::log(std::expm1(1.0 - min_derivative)),
+    };
+    std::memcpy(p.options, options, sizeof(options));
+    call.input(x);
+    call.input(widths, bins);
+    call.input(heights, bins);
+    call.input(derivatives, given);
+}
+
+std::tuple<Tensor, Tensor> quadratic(
+    Tensor x, Tensor widths, Tensor heights, Tensor derivatives, double bound, double min_bin_width,
+    double min_bin_height, double min_derivative, bool inverse) {
+    Call call(x);
+    add_spline(
+        call, x, widths, heights, derivatives, bound, min_bin_width, min_bin_height, min_derivative, inverse);
+    Tensor value = call.output(x), log_derivative = call.output(x);
+    call.run(kRationalQuadratic, false);
+    return {value, log_derivative};
+}
+
+std::tuple<Tensor, Tensor, Tensor, Tensor> quadratic_backward(
+    Maybe grad_value, Maybe grad_log, Tensor x, Tensor widths, Tensor heights, Tensor derivatives, double bound,
+    double min_bin_width, double min_bin_height, double min_derivative, bool inverse) {
+    Call call(x);
+    add_spline(
+        call, x, widths, heights, derivatives, bound, min_bin_width, min_bin_height, min_derivative, inverse);
+    call.input(grad_value);
+    call.input(grad_log);
+    Tensor by_x = call.output(x), by_widths = call.output(widths, true), by_heights = call.output(heights, true);
+    Tensor by_derivatives = call.output(derivatives, true);
+    call.run(kRationalQuadratic, true);
+    return {by_x, by_widths, by_heights, by_derivatives};
+}
+
+std::tuple<Tensor, Tensor> linear(
+    Tensor x, Tensor widths, Tensor heights, Tensor derivatives, Tensor lambdas, double bound, double min_bin_width,
+    double min_bin_height, double min_derivative, double min_lambda, bool inverse) {
+    Call call(x);
+    add_spline(
+        call, x, widths, heights, derivatives, bound, min_bin_width, min_bin_height, min_derivative, inverse);
+    call.problem.options[7] = min_lambda;
+    call.input(lambdas, call.problem.bins);
+    Tensor value = call.output(x), log_derivative = call.output(x);
+    call.run(kRationalLinear, false);
+    return {value, log_derivative};
+}
+
+std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> linear_backward(
+    Maybe grad_value, Maybe grad_log, Tensor x, Tensor widths, Tensor heights, Tensor derivatives, Tensor lambdas,
+    double bound, double min_bin_width, double min_bin_height, double min_derivative, double min_lambda,
+    bool inverse) {
+    Call call(x);
+    add_spline(
+        call, x, widths, heights, derivatives, bound, min_bin_width, min_bin_height, min_derivative, inverse);
+    call.problem.options[7] = min_lambda;
+    call.input(lambdas, call.problem.bins);
+    call.input(grad_value);
+    call.input(grad_log);
+    Tensor by_x = call.output(x), by_widths = call.output(widths, true), by_heights = call.output(heights, true);
+    Tensor by_derivatives = call.output(derivatives, true), by_lambdas = call.output(lambdas, true);
+    call.run(kRationalLinear, true);
+    return {by_x, by_widths, by_heights, by_derivatives, by_lambdas};
+}
+
+// scale_fn: 0 softplus, 1 exp, 2 sigmoid, with `shift` added to what the first and the last are given.
+void add_affine(
+    Call& call, const Tensor& x, const Tensor& loc, const Tensor& raw_scale, int64_t scale_fn, double shift, bool gated,
+    bool clamp_values, double least, double most, bool inverse) {
+    Problem& p = call.problem;
+    p.scale_fn = scale_fn;
+    p.gated = gated;
+    p.clamp_values = clamp_values;
+    p.inverse = inverse;
+    const double options[] = {shift, least, most};
+    std::memcpy(p.options, options, sizeof(options));
+    call.input(x);
+    call.input(loc);
+    call.input(raw_scale);
+}
+
+std::tuple<Tensor, Tensor> affine(
+    Tensor x, Tensor loc, Tensor raw_scale, int64_t scale_fn, double shift, bool gated, bool clamp_values, double least,
+    double most, bool inverse) {
+    Call call(x);
+    add_affine(call, x, loc, raw_scale, scale_fn, shift, gated, clamp_values, least, most, inverse);
+    Tensor value = call.output(x), log_derivative = call.output(x);
+    call.run(kAffine, false);
+    return {value, log_derivative};
+}
+
+std::tuple<Tensor, Tensor, Tensor> affine_backward(
+    Maybe grad_value, Maybe grad_log, Tensor x, Tensor loc, Tensor raw_scale, int64_t scale_fn, double shift, bool gated,
+    bool clamp_values, double least, double most, bool inverse) {
+    Call call(x);
+    add_affine(call, x, loc, raw_scale, scale_fn, shift, gated, clamp_values, least, most, inverse);
+    call.input(grad_value);
+    call.input(grad_log);
+    Tensor by_x = call.output(x), by_loc = call.output(loc), by_raw_scale = call.output(raw_scale);
+    call.run(kAffine, true);
+    return {by_x, by_loc, by_raw_scale};
+}
+
+}  // namespace
+}  // namespace flowtorch
+
+// Asked by the loader, for flowtorch.show_config().
+extern "C" __attribute__((visibility("default"))) const char* flowtorch_capability() {
+    return flowtorch::kernels().capability;
+}
+
+extern "C" __attribute__((visibility("default"))) const char* flowtorch_built_with() {
+    return FLOWTORCH_TORCH_VERSION;
+}
+
+// `f` is the op that torch.library gives a derivative (see ops/fused.py); `f_forward` and `f_backward`, without one, are
+// what it is made of, and what runs outside of the compiler, where a derivative registered in Python costs too much.
+STABLE_TORCH_LIBRARY(flowtorch, library) {
+    const std::string spline = "Tensor x, Tensor widths, Tensor heights, Tensor derivatives, ";
+    const std::string box = "float bound, float min_bin_width, float min_bin_height, float min_derivative, ";
+    const std::string scale =
+        "int scale_fn, float shift, bool gated, bool clamp_values, float least, float most, bool inverse";
+    const auto define = [&library](const std::string& name, const std::string& arguments, const std::string& gradients) {
+        library.def((name + "(" + arguments + ") -> (Tensor, Tensor)").c_str());
+        library.def((name + "_forward(" + arguments + ") -> (Tensor, Tensor)").c_str());
+        library.def(
+            (name + "_backward(Tensor? grad_value, Tensor? grad_log, " + arguments + ") -> (" + gradients + ")").c_str());
+    };
+    define("rational_quadratic_spline", spline + box + "bool inverse", "Tensor, Tensor, Tensor, Tensor");
+    define(
+        "rational_linear_spline", spline + "Tensor lambdas, " + box + "float min_lambda, bool inverse",
+        "Tensor, Tensor, Tensor, Tensor, Tensor");
+    define("affine", "Tensor x, Tensor loc, Tensor raw_scale, " + scale, "Tensor, Tensor, Tensor");
+}
+
+STABLE_TORCH_LIBRARY_IMPL(flowtorch, CPU, library) {
+    library.impl("rational_quadratic_spline", TORCH_BOX(&flowtorch::quadratic));
+    library.impl("rational_quadratic_spline_forward", TORCH_BOX(&flowtorch::quadratic));
+    library.impl("rational_quadratic_spline_backward", TORCH_BOX(&flowtorch::quadratic_backward));
+    library.impl("rational_linear_spline", TORCH_BOX(&flowtorch::linear));
+    library.impl("rational_linear_spline_forward", TORCH_BOX(&flowtorch::linear));
+    library.impl("rational_linear_spline_backward", TORCH_BOX(&flowtorch::linear_backward));
+    library.impl("affine", TORCH_BOX(&flowtorch::affine));
+    library.impl("affine_forward", TORCH_BOX(&flowtorch::affine));
+    library.impl("affine_backward", TORCH_BOX(&flowtorch::affine_backward));
+}

@@ -1,0 +1,144 @@
+// What the two rational splines share: the bin of each point, and the way back from a bin to the raw parameters.
+#pragma once
+#include "tile.h"
+
+namespace {
+
+// Options as register.cpp computes them: sizes of bins are least + scale * softmax(raw).
+template <class T>
+struct Box {
+    T bound, least_width, scale_width, least_height, scale_height, min_derivative, shift, min_lambda;
+
+    explicit Box(const Problem& p)
+        : bound(T(p.options[0])), least_width(T(p.options[1])), scale_width(T(p.options[2])),
+          least_height(T(p.options[3])), scale_height(T(p.options[4])), min_derivative(T(p.options[5])),
+          shift(T(p.options[6])), min_lambda(T(p.options[7])) {}
+};
+
+enum SplineInput { kX, kWidths, kHeights, kDerivatives, kLambdas };
+
+// The softmax along one axis of the box, not yet divided by its sum.
+template <class T>
+struct Shares {
+    Vec<T> share[flowtorch::kMaxBins];
+    Vec<T> total;
+
+    FLOWTORCH_INLINE Shares(const Tile<T>& tile, int operand, int64_t bins) {
+        using M = Maths<T>;
+        Vec<T> most = share[0] = tile.load(operand, 0);
+        for (int64_t k = 1; k < bins; ++k) {
+            share[k] = tile.load(operand, k);
+            most = M::select(share[k] > most, share[k], most);
+        }
+        total = Vec<T>{};
+        for (int64_t k = 0; k < bins; ++k) {
+            share[k] = M::exp(share[k] - most);
+            total += share[k];
+        }
+    }
+};
+
+// The bin of each point: number, corners, and the raw parameters that belong to it.
+template <class T>
+struct Bin {
+    using V = Vec<T>;
+    V which, left, right, bottom, top, width, height;
+    V raw0, raw1, raw_lambda;                         // of the derivatives at the two knots, and of the cut
+    V left_share, right_share, bottom_share, top_share;  // the sums of shares up to the knots
+    V slope0, slope1;                                 // the derivatives in units of the slope of the chord
+};
+
+template <class T, bool inverse, bool linear>
+FLOWTORCH_INLINE Bin<T> find_bin(
+    const Tile<T>& tile, const Problem& p, const Box<T>& box, const Shares<T>& widths, const Shares<T>& heights,
+    Vec<T> point) {
+    using M = Maths<T>;
+    using V = Vec<T>;
+    Bin<T> bin{};
+    const V width_scale = box.scale_width / widths.total, height_scale = box.scale_height / heights.total;
+    V x = M::splat(-box.bound), y = x, x_share{}, y_share{};
+    V raw = p.ends ? tile.load(kDerivatives, 0) : V{};  // a raw 0 is a derivative of 1
+    for (int64_t k = 0; k < p.bins; ++k) {
+        const bool last = k + 1 == p.bins;
+        const V next_x = last ? M::splat(box.bound) : x + (box.least_width + widths.share[k] * width_scale);
+        const V next_y = last ? M::splat(box.bound) : y + (box.least_height + heights.share[k] * height_scale);
+        const V next_x_share = x_share + widths.share[k], next_y_share = y_share + heights.share[k];
+        const V next_raw = p.ends ? tile.load(kDerivatives, k + 1) : last ? V{} : tile.load(kDerivatives, k);
+        // Knots increase, so the last bin that begins at or before the point is its own; NaN is in the first.
+        const Mask<T> here = k == 0 ? (Mask<T>{} == Mask<T>{}) : point >= (inverse ? y : x);
+        bin.which = M::select(here, M::splat(T(k)), bin.which);
+        bin.left = M::select(here, x, bin.left);
+        bin.right = M::select(here, next_x, bin.right);
+        bin.bottom = M::select(here, y, bin.bottom);
+        bin.top = M::select(here, next_y, bin.top);
+        bin.raw0 = M::select(here, raw, bin.raw0);
+        bin.raw1 = M::select(here, next_raw, bin.raw1);
+        bin.left_share = M::select(here, x_share, bin.left_share);
+        bin.right_share = M::select(here, next_x_share, bin.right_share);
+        bin.bottom_share = M::select(here, y_share, bin.bottom_share);
+        bin.top_share = M::select(here, next_y_share, bin.top_share);
+        if constexpr (linear) {
+            bin.raw_lambda = M::select(here, tile.load(kLambdas, k), bin.raw_lambda);
+        }
+        x = next_x, y = next_y, x_share = next_x_share, y_share = next_y_share, raw = next_raw;
+    }
+    bin.width = bin.right - bin.left;
+    bin.height = bin.top - bin.bottom;
+    const V stretch = bin.width / bin.height;
+    bin.slope0 = (box.min_derivative + M::softplus(bin.raw0 + box.shift)) * stretch;
+    bin.slope1 = (box.min_derivative + M::softplus(bin.raw1 + box.shift)) * stretch;
+    return bin;
+}
+
+// Gradients with respect to a bin, as the formulas of a spline give them.
+template <class T>
+struct BinGradient {
+    Vec<T> point, left, right, bottom, top, slope0, slope1, raw_lambda;
+};
+
+// The gradient with respect to the raw sizes along one axis. The sizes of the bins before move both knots, that of the
+// bin itself only the second; the end of the box does not move.
+template <class T>
+FLOWTORCH_INLINE void store_sizes(
+    const Tile<T>& tile, int operand, int64_t bins, const Shares<T>& shares, T scale, Vec<T> which, Vec<T> first,
+    Vec<T> second, Vec<T> first_share, Vec<T> second_share) {
+    using M = Maths<T>;
+    second = M::select(which == T(bins - 1), Vec<T>{}, second);
+    const Vec<T> both = first + second;
+    const Vec<T> mean = (first * first_share + second * second_share) / shares.total;
+    const Vec<T> factor = scale / shares.total;
+    for (int64_t k = 0; k < bins; ++k) {
+        const Vec<T> direct = M::select(which > T(k), both, M::select(which == T(k), second, Vec<T>{}));
+        tile.store(shares.share[k] * factor * (direct - mean), operand, k);
+    }
+}
+
+// Stores the gradients of all inputs in the operands from `out` on. Takes what the slopes, the widths and the heights of
+// the bins contribute; `outside` the spline is the identity, and the gradients of the rest are 0.
+template <class T, bool linear>
+FLOWTORCH_INLINE void store_gradients(
+    const Tile<T>& tile, const Problem& p, const Box<T>& box, const Shares<T>& widths, const Shares<T>& heights,
+    const Bin<T>& bin, const BinGradient<T>& g, Mask<T> outside, Vec<T> grad_value, int out) {
+    using M = Maths<T>;
+    using V = Vec<T>;
+    tile.store(M::select(outside, grad_value, g.point), out + kX);
+    store_sizes(tile, out + kWidths, p.bins, widths, box.scale_width, bin.which, g.left, g.right, bin.left_share,
+                bin.right_share);
+    store_sizes(tile, out + kHeights, p.bins, heights, box.scale_height, bin.which, g.bottom, g.top, bin.bottom_share,
+                bin.top_share);
+    const V stretch = bin.width / bin.height;
+    const V raw0 = g.slope0 * stretch * M::sigmoid(bin.raw0 + box.shift);
+    const V raw1 = g.slope1 * stretch * M::sigmoid(bin.raw1 + box.shift);
+    const int64_t first_knot = p.ends ? 0 : 1, last_knot = p.ends ? p.bins : p.bins - 1;
+    for (int64_t knot = first_knot; knot <= last_knot; ++knot) {
+        const V value = M::select(bin.which == T(knot), raw0, M::select(bin.which == T(knot - 1), raw1, V{}));
+        tile.store(value, out + kDerivatives, knot - first_knot);
+    }
+    if constexpr (linear) {
+        for (int64_t k = 0; k < p.bins; ++k) {
+            tile.store(M::select(bin.which == T(k), g.raw_lambda, V{}), out + kLambdas, k);
+        }
+    }
+}
+
+}  // namespace

@@ -1,0 +1,39 @@
+"""What this installation of flowtorch can do."""
+
+from __future__ import annotations
+
+import importlib.util
+import platform
+
+import torch
+
+from ._native import loader
+from .ops.fused import FUSED
+
+
+def show_config() -> None:
+    """Prints the versions in use, and which form of each op runs where, and why.
+
+    An op has a reference form, which is plain PyTorch, and may have a fused form, which is one kernel.
+
+    Example:
+        >>> import flowtorch
+        >>> flowtorch.show_config()
+        torch ...
+    """
+    triton = importlib.util.find_spec("triton") is not None
+    cpu = "reference" if loader.capability is None else "fused"
+    print(f"torch {torch.__version__}, Python {platform.python_version()}, {platform.machine()}")
+    print(f"CPU kernels: {loader.capability or 'none'} ({loader.reason})")
+    print(f"Triton: {'found' if triton else 'not found'}; no op has a fused form for CUDA yet")
+    print()
+    print(f"{'op':<28}{'CPU':<12}other devices")
+    for name in sorted(FUSED):
+        print(f"{name:<28}{cpu:<12}reference")
+    print(f"{'all others':<28}{'reference':<12}reference")
+    if loader.capability is not None:
+        print()
+        print("Fused forms run for plain tensors of float32 and float64, and narrower ones, which are widened.")
+        print("In function transforms, forward mode, second derivatives and exported programs the reference forms run.")
+        print("FLOWTORCH_KERNELS=reference turns fused forms off; it is read when flowtorch is imported.")
+        print("ATEN_CPU_CAPABILITY=avx2 or default chooses an older instruction set.")

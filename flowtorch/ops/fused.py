@@ -1,0 +1,129 @@
+"""Which form of an op runs: the reference form, which is plain PyTorch, or the fused form, which is one kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias, cast
+
+import torch
+from torch.autograd import forward_ad
+
+from .._native import loader
+
+Results: TypeAlias = tuple[torch.Tensor, torch.Tensor]
+Reference: TypeAlias = Callable[..., Results]
+Options: TypeAlias = tuple[float | bool | int, ...]
+
+MAX_BINS, MAX_DIMS = 128, 16  # as in _native/kernels.h
+
+# The ops with a fused form, and whether their parameters have one axis, that of the bins, more than x.
+FUSED = {"affine": False, "rational_linear_spline": True, "rational_quadratic_spline": True}
+
+
+def run(
+    name: str, reference: Reference, x: torch.Tensor, parameters: Sequence[torch.Tensor], options: Options
+) -> Results:
+    """Runs the fused form of an op if it can take the place of the reference form here.
+
+    Args:
+        name: That of the op, and of its operator in ``torch.ops.flowtorch``.
+        reference: The reference form as a function of ``x`` and the parameters.
+        x: The points.
+        parameters: The parameters; all shapes broadcast.
+        options: What the operator takes after the tensors.
+
+    Returns:
+        What the reference form returns.
+    """
+    if _fits(name, x, parameters):
+        return _run_fused(name, reference, x, parameters, options)
+    return reference(x, *parameters)
+
+
+def _fits(name: str, x: torch.Tensor, parameters: Sequence[torch.Tensor]) -> bool:
+    if loader.capability is None or _transformed():
+        return False
+    # An exported program has to run where flowtorch is not installed.
+    if torch.compiler.is_exporting() or torch.jit.is_tracing():  # type: ignore[attr-defined,no-untyped-call]  # no types
+        return False
+    for tensor in (x, *parameters):
+        if type(tensor) is not torch.Tensor and type(tensor) is not torch.nn.Parameter:
+            return False
+        if tensor.device.type != "cpu" or not tensor.is_floating_point() or tensor.dim() > MAX_DIMS:
+            return False
+    dtype = parameters[0].dtype
+    return all(p.dtype == dtype for p in parameters) and not (FUSED[name] and parameters[0].shape[-1] > MAX_BINS)
+
+
+def _transformed() -> bool:
+    """Returns whether function transforms or forward-mode differentiation are at work: they see plain PyTorch only."""
+    return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
+
+
+def _run_fused(
+    name: str, reference: Reference, x: torch.Tensor, parameters: Sequence[torch.Tensor], options: Options
+) -> Results:
+    dtype = torch.promote_types(x.dtype, parameters[0].dtype)
+    wide = dtype if dtype in (torch.float32, torch.float64) else torch.float32
+    x, *parameters = (t if t.dtype == wide else t.to(wide) for t in (x, *parameters))
+    bins = FUSED[name]
+    shapes = [p.shape[:-1] if bins else p.shape for p in parameters]
+    if any(shape != x.shape for shape in shapes):
+        shape = torch.broadcast_shapes(x.shape, *shapes)  # type: ignore[no-untyped-call,unused-ignore]  # no types here
+        x = x.expand(shape)
+        parameters = [p.expand(*shape, p.shape[-1]) if bins else p.expand(shape) for p in parameters]
+    compiling = torch.compiler.is_compiling()
+    if compiling:
+        from . import _compiled as _compiled  # not before: what it takes from torch loads the compiler
+    if not compiling and torch.is_grad_enabled() and any(t.requires_grad for t in (x, *parameters)):
+        apply = cast("Callable[..., Results]", _Fused.apply)
+        value, log_derivative = apply(name, reference, options, x, *parameters)
+    else:
+        value, log_derivative = operator(name if compiling else f"{name}_forward")(x, *parameters, *options)
+    return (value, log_derivative) if dtype == wide else (value.to(dtype), log_derivative.to(dtype))
+
+
+class _Fused(torch.autograd.Function):
+    """A fused form and its backward, which computes again what it needs: only the inputs are kept."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, name: str, reference: Reference, options: Options, *tensors: torch.Tensor
+    ) -> tuple[torch.Tensor, ...]:
+        ctx.save_for_backward(*tensors)
+        ctx.set_materialize_grads(False)
+        ctx.name, ctx.reference, ctx.options = name, reference, options
+        return operator(f"{name}_forward")(*tensors, *options)
+
+    @staticmethod
+    def backward(
+        ctx: Any, grad_value: torch.Tensor | None, grad_log: torch.Tensor | None
+    ) -> tuple[torch.Tensor | None, ...]:
+        tensors, gradients = ctx.saved_tensors, (grad_value, grad_log)
+        # Where the gradient is differentiated in turn, or batched, the reference form takes over.
+        if torch.is_grad_enabled() or _transformed():
+            return None, None, None, *_reference_backward(ctx.reference, tensors, gradients)
+        return None, None, None, *operator(f"{ctx.name}_backward")(*gradients, *tensors, *ctx.options)
+
+
+def operator(name: str) -> Callable[..., tuple[torch.Tensor, ...]]:
+    """Returns one of the operators that register.cpp defines: an op, or its ``_forward`` or ``_backward``."""
+    return cast("Callable[..., tuple[torch.Tensor, ...]]", getattr(torch.ops.flowtorch, name))
+
+
+def _reference_backward(
+    reference: Reference, tensors: Sequence[torch.Tensor], gradients: Sequence[torch.Tensor | None]
+) -> tuple[torch.Tensor | None, ...]:
+    """Returns the gradients with respect to ``tensors``, differentiable if gradients are now."""
+    create_graph = torch.is_grad_enabled()
+    with torch.enable_grad():
+        # Views: with respect to the tensors themselves it would also contain what reaches them through one another.
+        views = [t.view_as(t) for t in tensors]
+        results = reference(*views)
+    wanted = [v for v in views if v.requires_grad]
+    pairs = [(r, g) for r, g in zip(results, gradients, strict=True) if g is not None and r.requires_grad]
+    if not pairs:
+        return (None,) * len(views)
+    outputs, grad_outputs = zip(*pairs, strict=True)
+    found = iter(torch.autograd.grad(outputs, wanted, grad_outputs, create_graph=create_graph, allow_unused=True))
+    return tuple(next(found) if v.requires_grad else None for v in views)

@@ -1,0 +1,1 @@
+"""The benchmark of flowtorch and its peers: scripts/bench/run."""

@@ -1,0 +1,36 @@
+"""What the plans of monotone networks and mixtures refuse: each message by its key words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+
+from flowtorch.bijectors.dense_deep_sigmoid import DenseDeepSigmoid
+from flowtorch.bijectors.monotonic_network import MonotonicNetwork
+from flowtorch.bijectors.unconstrained_monotonic import UnconstrainedMonotonic
+from flowtorch.errors import OptionError
+
+# For each class of errors, the words of a message, in this order, and what raises it.
+REFUSED: dict[type[Exception], dict[str, Callable[[], object]]] = {
+    OptionError: {
+        "DenseDeepSigmoid: hidden_dims ... at least one layer; got ()": lambda: DenseDeepSigmoid(hidden_dims=()),
+        "DenseDeepSigmoid: each of hidden_dims ... at least 1; got 0": lambda: DenseDeepSigmoid(hidden_dims=(8, 0)),
+        "MonotonicNetwork: hidden_dims ... at least one layer; got ()": lambda: MonotonicNetwork(hidden_dims=()),
+        "MonotonicNetwork: count_conditions ... got 0": lambda: MonotonicNetwork(count_conditions=0),
+        "UnconstrainedMonotonic: quadrature ... 'gauss_legendre', 'clenshaw_curtis'; got 'nope'": lambda: (
+            UnconstrainedMonotonic(quadrature="nope")  # type: ignore[arg-type]
+        ),
+    },
+}
+
+CASES = [(error, words, call) for error, table in REFUSED.items() for words, call in table.items()]
+
+
+@pytest.mark.parametrize(("error", "words", "call"), CASES, ids=[words for _, words, _ in CASES])
+def test_plan_is_refused_in_these_words(error: type[Exception], words: str, call: Callable[[], object]) -> None:
+    pattern = ".*".join(re.escape(part) for part in words.split(" ... "))
+    with pytest.raises(error, match=f"(?s){pattern}") as caught:
+        call()
+    assert type(caught.value) is error
