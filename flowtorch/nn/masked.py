@@ -12,6 +12,7 @@ from typing import cast
 import torch
 from torch.nn import functional as F
 
+from ..ops._own_backward import plain_eager
 from ..types import ModuleFactory
 from .dense import start_at_zero
 
@@ -128,13 +129,14 @@ class MaskedDense(torch.nn.Module):
         """Applies the network to all steps at once."""
         out: torch.Tensor | None = None
         if self.output is not None:
-            h = self.hidden[0](x)
-            if self.context is not None:
-                h = h + self.context(context)
-            h = self.activations[0](h)
-            for layer, activation in zip(self.hidden[1:], self.activations[1:], strict=True):
-                new = activation(layer(h))
-                h = new + h if self.residual else new
+            h = x
+            # Not slices: a slice of a ModuleList is a new module, made at each call.
+            for index, (layer, activation) in enumerate(zip(self.hidden, self.activations, strict=True)):
+                new = layer(h)
+                if index == 0 and self.context is not None:
+                    new = new + self.context(context)
+                new = activation(new)
+                h = new + h if self.residual and index > 0 else new
             out = self.output(h)
         if self.skip is not None:
             direct = self.skip(x)
@@ -143,6 +145,31 @@ class MaskedDense(torch.nn.Module):
             out = direct if out is None else out + direct
         assert out is not None  # one of the two is always there
         return torch.unflatten(out, -1, (self.outputs, -1))
+
+
+class Growing:
+    """What is known so far, along the last axis: written into one buffer, unless derivatives may be asked for.
+
+    Args:
+        nothing: ``(*batch, 0)``.
+        size: how much there will be.
+    """
+
+    def __init__(self, nothing: torch.Tensor, size: int) -> None:
+        self.value, self.size = nothing, size
+        self.buffer: torch.Tensor | None = None
+        self.in_place = not torch.is_grad_enabled() and plain_eager()
+
+    def add(self, new: torch.Tensor) -> None:
+        """Appends ``(*batch, n)``."""
+        if not self.in_place:
+            self.value = torch.cat([self.value, new], -1)
+            return
+        start = self.value.shape[-1]
+        if self.buffer is None:
+            self.buffer = new.new_empty((*self.value.shape[:-1], self.size))
+        self.value = self.buffer[..., : start + new.shape[-1]]
+        self.value[..., start:] = new
 
 
 class MaskedDenseSteps:
@@ -164,8 +191,9 @@ class MaskedDenseSteps:
         self.batch = batch
         self.columns = (order[:, None] * net.block + torch.arange(net.block, device=order.device)).reshape(-1)
         nothing = net.last.bias.new_zeros((*batch, 0))
-        self.known = nothing  # the coordinates so far, in step order
-        self.units = [nothing] * len(net.hidden)  # the hidden units so far, layer by layer
+        self.known = Growing(nothing, self.columns.shape[0])  # the coordinates so far, in step order
+        # The hidden units so far, layer by layer.
+        self.units = [Growing(nothing, layer.out_features) for layer in net.hidden]
         self.bias = self._by_coordinate(net.last.bias)
         self.from_context = None if net.context is None else net.context(context)
         self.weights = [layer.weight for layer in net.hidden]
@@ -194,8 +222,8 @@ class MaskedDenseSteps:
             last = self._advance(step)
             out = F.linear(last, self.rows[here].flatten(0, 1)[:, : last.shape[-1]], out)
         if self.skip_rows is not None:
-            rows = self.skip_rows[here].flatten(0, 1)[:, : self.known.shape[-1]]
-            out = out + F.linear(self.known, rows)
+            known = self.known.value
+            out = out + F.linear(known, self.skip_rows[here].flatten(0, 1)[:, : known.shape[-1]])
         out = torch.unflatten(out, -1, (net.block, net.outputs)).transpose(-1, -2)
         if self.skip_from_context is not None:
             out = out + self.skip_from_context[..., here]
@@ -203,14 +231,15 @@ class MaskedDenseSteps:
 
     def update(self, values: torch.Tensor) -> None:
         """Takes the values ``(*batch, block)`` of the step just asked for."""
-        self.known = torch.cat([self.known, values], -1)
+        self.known.add(values)
 
     def _advance(self, step: int) -> torch.Tensor:
         """Evaluates the hidden units of degree ``step`` in every layer; returns all known units of the last."""
         net = self.net
-        below = self.known
+        below = self.known.value
         for index, (layer, activation) in enumerate(zip(net.hidden, net.activations, strict=True)):
-            start, stop = self.units[index].shape[-1], net.known_units[index][step]
+            units = self.units[index]
+            start, stop = units.value.shape[-1], net.known_units[index][step]
             if stop > start:
                 new = F.linear(below, self.weights[index][start:stop, : below.shape[-1]], layer.bias[start:stop])
                 if index == 0 and self.from_context is not None:
@@ -218,6 +247,6 @@ class MaskedDenseSteps:
                 new = activation(new)
                 if net.residual and index > 0:
                     new = new + below[..., start:stop]  # equal widths have equal degrees
-                self.units[index] = torch.cat([self.units[index], new], -1)
-            below = self.units[index]
+                units.add(new)
+            below = units.value
         return below

@@ -232,3 +232,32 @@ def test_masked_linear_is_a_linear_map_with_zeros_that_no_gradient_reaches() -> 
     assert layer.weight.grad is not None
     assert layer.weight.grad.tolist() == [[1.0, 0.0, 3.0], [0.0, 0.0, 3.0]]
     assert MaskedLinear(mask, bias=False).bias is None
+
+
+@pytest.mark.parametrize("context", [0, 3])
+@pytest.mark.parametrize("skip", [False, True])
+def test_steps_without_gradients_write_in_place_and_give_the_same(context: int, skip: bool) -> None:
+    order = torch.randperm(5, generator=torch.Generator().manual_seed(0))
+    net = MaskedDense(order, 2, context, (16, 12), 3, nonlinearity=torch.nn.Tanh, skip_connections=skip).double()
+    perturb(net, torch.Generator().manual_seed(1))
+    x = torch.randn(4, 10, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    given = torch.randn(4, 3, dtype=torch.float64) if context else None
+    columns = order.repeat_interleave(2) * 2 + torch.arange(2).repeat(5)
+    whole = net(x, given)
+
+    def walk() -> list[torch.Tensor]:
+        steps = MaskedDenseSteps(net, order, given, torch.Size((4,)))
+        found = []
+        for step in range(5):
+            found.append(steps.outputs(step))
+            steps.update(x[:, columns[2 * step : 2 * step + 2]])
+        assert (steps.known.buffer is None) == torch.is_grad_enabled()
+        return found
+
+    with_gradients = walk()
+    with torch.no_grad():
+        without = walk()
+    for step in range(5):
+        expected = whole[..., columns[2 * step : 2 * step + 2]]
+        torch.testing.assert_close(with_gradients[step], expected)
+        torch.testing.assert_close(without[step], expected)
