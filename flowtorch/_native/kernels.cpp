@@ -1,7 +1,10 @@
 // Compiled once for each instruction set; FLOWTORCH_TABLE and FLOWTORCH_CAPABILITY name the result.
 #include "affine.h"
+#include "fixed.h"
+#include "mixture.h"
 #include "rational_linear.h"
 #include "rational_quadratic.h"
+#include "signed_power.h"
 
 namespace {
 
@@ -27,6 +30,10 @@ const KernelTable FLOWTORCH_TABLE = {FLOWTORCH_CAPABILITY, {
      {either<linear_forward<double, false>, linear_forward<double, true>>,
       either<linear_backward<double, false>, linear_backward<double, true>>}},
     {{affine_forward<float>, affine_backward<float>}, {affine_forward<double>, affine_backward<double>}},
+    {{mixture_forward<float>, mixture_backward<float>}, {mixture_forward<double>, mixture_backward<double>}},
+    {{signed_power_forward<float>, signed_power_backward<float>},
+     {signed_power_forward<double>, signed_power_backward<double>}},
+    {{fixed<float, false>, fixed<float, true>}, {fixed<double, false>, fixed<double, true>}},
 }};
 // clang-format on
 

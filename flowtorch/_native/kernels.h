@@ -26,13 +26,14 @@ struct Problem {
     bool ends = false;  // whether the derivatives at the ends of the box are given
     double options[8] = {};
     int64_t scale_fn = 0;
-    bool gated = false, clamp_values = false, inverse = false;
+    int64_t kind = 0;  // which of the fixed maps, or of the distributions that are mixed
+    bool gated = false, clamp_values = false, centred = false, inverse = false;
 };
 
 // Works on the elements [begin, end).
 using Kernel = void (*)(const Problem&, int64_t begin, int64_t end);
 
-enum Op { kRationalQuadratic, kRationalLinear, kAffine, kOps };
+enum Op { kRationalQuadratic, kRationalLinear, kAffine, kMixture, kSignedPower, kFixed, kOps };
 
 // The kernels compiled for one instruction set, by [op][is double][is backward].
 struct KernelTable {

@@ -297,6 +297,95 @@ std::tuple<Tensor, Tensor, Tensor> affine_backward(
     return {by_x, by_loc, by_raw_scale};
 }
 
+// kind: 0 logistic, 1 normal. `start` is added to the logarithms of the slopes; `spread` is half of the distance between
+// the places of components. These are biases, or with `centred` locations, and then slopes are one divided by scales.
+void add_mixture(
+    Call& call, const Tensor& x, const Tensor& logits, const Tensor& raw_slopes, const Tensor& places, int64_t kind,
+    double start, double spread, bool centred) {
+    Problem& p = call.problem;
+    STD_TORCH_CHECK(logits.dim() > 0, "flowtorch: parameters with an axis of components are expected.");
+    const int64_t count = logits.sizes()[logits.dim() - 1];
+    STD_TORCH_CHECK(
+        1 <= count && count <= kMaxBins, "flowtorch: 1 to ", kMaxBins, " components are expected; got ", count, ".");
+    p.bins = count;
+    p.kind = kind;
+    p.centred = centred;
+    const double options[] = {start, spread};
+    std::memcpy(p.options, options, sizeof(options));
+    call.input(x);
+    call.input(logits, count);
+    call.input(raw_slopes, count);
+    call.input(places, count);
+}
+
+std::tuple<Tensor, Tensor> mixture(
+    Tensor x, Tensor logits, Tensor raw_slopes, Tensor places, int64_t kind, double start, double spread, bool centred) {
+    Call call(x);
+    add_mixture(call, x, logits, raw_slopes, places, kind, start, spread, centred);
+    Tensor value = call.output(x), log_derivative = call.output(x);
+    call.run(kMixture, false);
+    return {value, log_derivative};
+}
+
+std::tuple<Tensor, Tensor, Tensor, Tensor> mixture_backward(
+    Maybe grad_value, Maybe grad_log, Tensor x, Tensor logits, Tensor raw_slopes, Tensor places, int64_t kind,
+    double start, double spread, bool centred) {
+    Call call(x);
+    add_mixture(call, x, logits, raw_slopes, places, kind, start, spread, centred);
+    call.input(grad_value);
+    call.input(grad_log);
+    Tensor by_x = call.output(x), by_logits = call.output(logits, true), by_slopes = call.output(raw_slopes, true);
+    Tensor by_places = call.output(places, true);
+    call.run(kMixture, true);
+    return {by_x, by_logits, by_slopes, by_places};
+}
+
+std::tuple<Tensor, Tensor> signed_power(Tensor x, Tensor log_exponent) {
+    Call call(x);
+    call.input(x);
+    call.input(log_exponent);
+    Tensor value = call.output(x), log_derivative = call.output(x);
+    call.run(kSignedPower, false);
+    return {value, log_derivative};
+}
+
+std::tuple<Tensor, Tensor> signed_power_backward(Maybe grad_value, Maybe grad_log, Tensor x, Tensor log_exponent) {
+    Call call(x);
+    call.input(x);
+    call.input(log_exponent);
+    call.input(grad_value);
+    call.input(grad_log);
+    Tensor by_x = call.output(x), by_log_exponent = call.output(log_exponent);
+    call.run(kSignedPower, true);
+    return {by_x, by_log_exponent};
+}
+
+// kind: the map, see fixed.h, where `a` and `b` are explained too.
+void add_fixed(Call& call, const Tensor& x, int64_t kind, double a, double b) {
+    call.problem.kind = kind;
+    call.problem.options[0] = a;
+    call.problem.options[1] = b;
+    call.input(x);
+}
+
+std::tuple<Tensor, Tensor> fixed(Tensor x, int64_t kind, double a, double b) {
+    Call call(x);
+    add_fixed(call, x, kind, a, b);
+    Tensor value = call.output(x), log_derivative = call.output(x);
+    call.run(kFixed, false);
+    return {value, log_derivative};
+}
+
+Tensor fixed_backward(Maybe grad_value, Maybe grad_log, Tensor x, int64_t kind, double a, double b) {
+    Call call(x);
+    add_fixed(call, x, kind, a, b);
+    call.input(grad_value);
+    call.input(grad_log);
+    Tensor by_x = call.output(x);
+    call.run(kFixed, true);
+    return by_x;
+}
+
 }  // namespace
 }  // namespace flowtorch
 
@@ -327,6 +416,12 @@ STABLE_TORCH_LIBRARY(flowtorch, library) {
         "rational_linear_spline", spline + "Tensor lambdas, " + box + "float min_lambda, bool inverse",
         "Tensor, Tensor, Tensor, Tensor, Tensor");
     define("affine", "Tensor x, Tensor loc, Tensor raw_scale, " + scale, "Tensor, Tensor, Tensor");
+    define(
+        "mixture",
+        "Tensor x, Tensor logits, Tensor raw_slopes, Tensor places, int kind, float start, float spread, bool centred",
+        "Tensor, Tensor, Tensor, Tensor");
+    define("signed_power", "Tensor x, Tensor log_exponent", "Tensor, Tensor");
+    define("fixed", "Tensor x, int kind, float a, float b", "Tensor");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(flowtorch, CPU, library) {
@@ -339,4 +434,13 @@ STABLE_TORCH_LIBRARY_IMPL(flowtorch, CPU, library) {
     library.impl("affine", TORCH_BOX(&flowtorch::affine));
     library.impl("affine_forward", TORCH_BOX(&flowtorch::affine));
     library.impl("affine_backward", TORCH_BOX(&flowtorch::affine_backward));
+    library.impl("mixture", TORCH_BOX(&flowtorch::mixture));
+    library.impl("mixture_forward", TORCH_BOX(&flowtorch::mixture));
+    library.impl("mixture_backward", TORCH_BOX(&flowtorch::mixture_backward));
+    library.impl("signed_power", TORCH_BOX(&flowtorch::signed_power));
+    library.impl("signed_power_forward", TORCH_BOX(&flowtorch::signed_power));
+    library.impl("signed_power_backward", TORCH_BOX(&flowtorch::signed_power_backward));
+    library.impl("fixed", TORCH_BOX(&flowtorch::fixed));
+    library.impl("fixed_forward", TORCH_BOX(&flowtorch::fixed));
+    library.impl("fixed_backward", TORCH_BOX(&flowtorch::fixed_backward));
 }

@@ -16,19 +16,22 @@ public:
     FLOWTORCH_INLINE Tile(const Problem& problem, int64_t start, int64_t end) : problem_(problem) {
         count_ = end - start < kLanes<T> ? int(end - start) : kLanes<T>;
         const int inner = problem.dims - 1;
-        int64_t index[flowtorch::kMaxDims] = {};
-        for (int d = inner; d >= 0; --d) {
+        int64_t index[flowtorch::kMaxDims];
+        for (int d = inner; d > 0; --d) {
             index[d] = start % problem.sizes[d];
             start /= problem.sizes[d];
         }
+        index[0] = start;
         const bool one_row = count_ == kLanes<T> && index[inner] + kLanes<T> <= problem.sizes[inner];
         for (int n = 0; n < problem.operands; ++n) {
             offset_[n][0] = offset(n, index);
-            together_[n] = one_row && problem.operand[n].strides[inner] == 1;
+            const int64_t stride = problem.operand[n].strides[inner];
+            together_[n] = one_row && stride == 1;
+            same_[n] = one_row && stride == 0;
         }
         if (one_row) {
             for (int n = 0; n < problem.operands; ++n) {
-                for (int i = 1; !together_[n] && i < kLanes<T>; ++i) {
+                for (int i = 1; !together_[n] && !same_[n] && i < kLanes<T>; ++i) {
                     offset_[n][i] = offset_[n][0] + i * problem.operand[n].strides[inner];
                 }
             }
@@ -62,6 +65,8 @@ public:
             // Bins are far apart, and what is read next lies in as many places as there are bins: the processor does not
             // see the pattern. Without this, tensors beyond the cache take three times as long.
             __builtin_prefetch(data + next_[n]);
+        } else if (same_[n]) {
+            value += data[offset_[n][0]];  // the gradient of a sum
         } else {
             T lanes[kLanes<T>];  // through memory: a lane put into a register costs more
             for (int i = 0; i < kLanes<T>; ++i) {
@@ -105,7 +110,7 @@ private:
 
     const Problem& problem_;
     int count_;
-    bool together_[flowtorch::kMaxOperands];
+    bool together_[flowtorch::kMaxOperands], same_[flowtorch::kMaxOperands];
     int64_t next_[flowtorch::kMaxOperands];  // of the element after a tile within one row
     int64_t offset_[flowtorch::kMaxOperands][kLanes<T>];
 };

@@ -23,18 +23,22 @@ struct Real;
 template <>
 struct Real<float> {
     using Int = int32_t;
-    static constexpr int kMantissa = 23, kExpTerms = 7, kLogTerms = 5;
+    static constexpr int kMantissa = 23, kExpTerms = 7, kLogTerms = 5, kAtanTerms = 9;
     static constexpr Int kBias = 127, kSqrtHalfBits = 0x3f3504f3;
     static constexpr float kRound = 0x1.8p23f, kLn2High = 0x1.63p-1f, kLn2Low = -2.12194440e-4f;
     static constexpr float kExpMost = 90.0f, kExpLeast = -105.0f, kTiny = 0x1p-126f, kLogEps = -15.942385f;
+    static constexpr float kBelowOne = 0x1.fffffep-1f, kLargest = 0x1.fffffep127f,
+                           kLogLargest = 88.72282847548175f;
 };
 template <>
 struct Real<double> {
     using Int = int64_t;
-    static constexpr int kMantissa = 52, kExpTerms = 13, kLogTerms = 11;
+    static constexpr int kMantissa = 52, kExpTerms = 13, kLogTerms = 11, kAtanTerms = 21;
     static constexpr Int kBias = 1023, kSqrtHalfBits = 0x3fe6a09e667f3bcd;
     static constexpr double kRound = 0x1.8p52, kLn2High = 6.93145751953125e-1, kLn2Low = 1.42860682030941723212e-6;
     static constexpr double kExpMost = 711.0, kExpLeast = -747.0, kTiny = 0x1p-1022, kLogEps = -36.04365338911715;
+    static constexpr double kBelowOne = 0x1.fffffffffffffp-1, kLargest = 0x1.fffffffffffffp1023,
+                            kLogLargest = 709.7827128933839;
 };
 
 // A vector of T, and of the integers of the same size, which comparisons return.
@@ -111,6 +115,14 @@ struct Maths {
         return (T(1) + tail) * power_of_two(half) * power_of_two(n - half);
     }
 
+    static FLOWTORCH_INLINE V expm1(V x) {
+        I n;
+        const V tail = reduced_expm1(clamp(x, T(-80), R::kExpMost), n);
+        const I half = n >> 1;
+        const V first = power_of_two(half);
+        return (first * tail + (first - power_of_two(half - n))) * power_of_two(n - half);
+    }
+
     // The logarithm of positive, normal numbers: of m 2^n with m between sqrt(1/2) and sqrt(2), where with s = f / (2 +
     // f) and f = m - 1, log(m) = 2 artanh(s) = f - s (f - 2 s^2 (1/3 + s^2/5 + ...)).
     static FLOWTORCH_INLINE V log(V x) {
@@ -130,7 +142,8 @@ struct Maths {
     // log(1 + x) of numbers that are not negative.
     static FLOWTORCH_INLINE V log1p(V x) {
         const V rounded = T(1) + x;
-        return log(rounded) + (x - (rounded - T(1))) / rounded;
+        const V lost = select(x < T(0x1p60), x - (rounded - T(1)), V{});  // not of infinity
+        return log(rounded) + lost / rounded;
     }
 
     static FLOWTORCH_INLINE V softplus(V x) { return select(x > T(40), x, log1p(exp(select(x > T(40), splat(40), x)))); }
@@ -147,6 +160,18 @@ struct Maths {
         const V e = scale * tail + (scale - T(1));  // exp(2 |x|) - 1, without cancellation where n = 0
         const V result = e / (e + T(2));
         return select(x < T(0), -result, result);
+    }
+
+    // The arc tangent of numbers from 0 to 1: 1/8 of a turn less those above tan(pi / 8), and the Taylor series.
+    static FLOWTORCH_INLINE V atan(V x) {
+        const I far = x > T(0.41421356237309503);
+        const V t = select(far, (x - T(1)) / (x + T(1)), x), z = -t * t;
+        V sum = splat(T(1.0 / (2 * R::kAtanTerms + 1)));
+        for (int k = R::kAtanTerms - 1; k >= 1; --k) {
+            sum = sum * z + T(1.0 / (2 * k + 1));
+        }
+        const V result = sum * z * t + t;
+        return select(far, T(0.78539816339744831) + result, result);
     }
 };
 

@@ -8,7 +8,15 @@ import torch
 
 from .fused import FUSED, Results, operator
 
-TENSORS = {"affine": 3, "rational_linear_spline": 5, "rational_quadratic_spline": 4}  # x and the parameters
+# x and the parameters
+TENSORS = {
+    "affine": 3,
+    "fixed": 1,
+    "mixture": 4,
+    "rational_linear_spline": 5,
+    "rational_quadratic_spline": 4,
+    "signed_power": 2,
+}
 
 
 def _empty(like: torch.Tensor, bins: bool) -> torch.Tensor:
@@ -24,9 +32,9 @@ def _register(name: str, bins: bool) -> None:
     def fake_forward(x: torch.Tensor, *_: object) -> Results:
         return _empty(x, False), _empty(x, False)
 
-    def fake_backward(*arguments: object) -> tuple[torch.Tensor, ...]:
+    def fake_backward(*arguments: object) -> torch.Tensor | tuple[torch.Tensor, ...]:
         x, *parameters = (t for t in arguments[2 : count + 2] if isinstance(t, torch.Tensor))
-        return _empty(x, False), *(_empty(p, bins) for p in parameters)
+        return (_empty(x, False), *(_empty(p, bins) for p in parameters)) if parameters else _empty(x, False)
 
     def setup(ctx: Any, inputs: tuple[Any, ...], output: Results) -> None:
         ctx.save_for_backward(*inputs[:count])
@@ -34,7 +42,7 @@ def _register(name: str, bins: bool) -> None:
 
     def backward(ctx: Any, *gradients: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
         found = operator(f"{name}_backward")(*gradients, *ctx.saved_tensors, *ctx.options)
-        return *found, *(None for _ in ctx.options)
+        return *(found if count > 1 else (found,)), *(None for _ in ctx.options)
 
     torch.library.register_fake(f"flowtorch::{name}", fake_forward)
     torch.library.register_fake(f"flowtorch::{name}_backward", fake_backward)

@@ -11,6 +11,7 @@ import torch
 from ..errors import ShapeError
 from ._normal import NORMAL_PEAK, inverse_log_cdf, log_mills, scaled_tail, scaled_tail_
 from ._own_backward import Tensors, own_backward
+from .fused import run
 from .numerical_inverse import numerical_inverse
 
 Kind: TypeAlias = Literal["logistic", "normal"]
@@ -23,18 +24,45 @@ SPREAD = 0.5
 CENTRE, HALF_RANGE = 4.0, 1.0
 
 
-def prepare(who: str, x: torch.Tensor, *params: torch.Tensor) -> tuple[torch.dtype, list[torch.Tensor]]:
-    """Returns the dtype of results, and all tensors in that of the computation, with the components' axis first.
+def mixture_op(
+    who: str,
+    kind: Kind,
+    x: torch.Tensor,
+    logits: torch.Tensor,
+    raw_slopes: torch.Tensor,
+    places: torch.Tensor,
+    *,
+    centred: bool,
+    start: float = 0.0,
+    tolerance: float,
+    steps: int,
+    inverse: bool,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    r"""Returns :math:`P^{-1}(F(x))`, or its inverse, in the dtype of the results, from raw parameters.
 
-    Over a short last axis torch's reductions fall back to scalar code on the CPU; over the first they are vectorised.
+    ``places`` are the biases of the components; with ``centred`` their locations, and ``raw_slopes`` are raw scales.
     """
-    sizes = [p.shape[-1] if p.dim() else 0 for p in params]
+    sizes = [p.shape[-1] if p.dim() else 0 for p in (logits, raw_slopes, places)]
     if len(set(sizes)) > 1 or sizes[0] < 1:
         raise ShapeError(f"{who}: parameters with last axes of one size, at least 1, are expected; got sizes {sizes}.")
-    dtype = torch.promote_types(x.dtype, params[0].dtype)
-    wide = torch.promote_types(dtype, torch.float32)
-    ndim = 1 + max(x.dim(), *(p.dim() - 1 for p in params))
-    return dtype, [x.to(wide), *(first_axis(p.to(wide), ndim) for p in params)]
+
+    def reference(
+        x: torch.Tensor, logits: torch.Tensor, raw_slopes: torch.Tensor, places: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        # Over a short last axis torch's reductions fall back to scalar code on the CPU.
+        dtype = torch.promote_types(x.dtype, logits.dtype)
+        wide = torch.promote_types(dtype, torch.float32)
+        ndim = max(t.dim() for t in (x.unsqueeze(-1), logits, raw_slopes, places))
+        logits, raw_slopes, places = (first_axis(p.to(wide), ndim) for p in (logits, raw_slopes, places))
+        slopes, places = rates(raw_slopes, -1.0 if centred else 1.0, start), places + spread(places)
+        biases = -slopes * places if centred else places
+        value, log_derivative = mixture_map(kind, x.to(wide), logits, slopes, biases, tolerance, steps, inverse)
+        return value.to(dtype), log_derivative.to(dtype)
+
+    if inverse:
+        return reference(x, logits, raw_slopes, places)
+    options = (int(kind == "normal"), start, SPREAD / max(sizes[0] - 1, 1), centred)
+    return run("mixture", reference, x, (logits, raw_slopes, places), options)
 
 
 def first_axis(p: torch.Tensor, ndim: int, axes: int = 1) -> torch.Tensor:

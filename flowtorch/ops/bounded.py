@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 
 from ..errors import OptionError
 from .elementary import SOFTPLUS_THRESHOLD
+from .fused import run_fixed
 
 
 def softclip(x: torch.Tensor, bound: float = 1.0, *, inverse: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
@@ -41,6 +43,10 @@ def softclip(x: torch.Tensor, bound: float = 1.0, *, inverse: bool = False) -> t
         # bound - |y| is exact near the bound, and there 1 - |y| / bound is not.
         value = x * (bound / (bound - torch.abs(x)))
         return value, 2.0 * torch.log1p(torch.abs(value) / bound)
+    return run_fixed("softclip", partial(_softclip, bound=bound), x, bound)
+
+
+def _softclip(x: torch.Tensor, bound: float) -> tuple[torch.Tensor, torch.Tensor]:
     log_derivative = -2.0 * torch.log1p(torch.abs(x) / bound)
     # Beyond the clamp the quotient is the bound to rounding; without it, infinity gives infinity / infinity.
     info = torch.finfo(x.dtype)

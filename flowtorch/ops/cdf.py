@@ -11,6 +11,7 @@ import torch
 from ..errors import OptionError
 from . import _student_t as student_t
 from .elementary import sigmoid
+from .fused import FIXED, run_fixed
 from .logarithms import log1p_square
 
 Name: TypeAlias = Literal["normal", "logistic", "laplace", "cauchy", "gumbel", "student_t"]
@@ -69,9 +70,14 @@ def cdf(
     if inverse:
         z, log_derivative = quantile(x)
         return loc + scale * z, log_derivative + math.log(scale)
-    y, log_derivative = forward((x - loc) / scale)
-    info = torch.finfo(x.dtype)
-    return y.clamp(info.tiny, 1.0 - info.eps / 2.0), log_derivative - math.log(scale)
+
+    def reference(x: torch.Tensor) -> Pair:
+        y, log_derivative = forward((x - loc) / scale)
+        info = torch.finfo(x.dtype)
+        return y.clamp(info.tiny, 1.0 - info.eps / 2.0), log_derivative - math.log(scale)
+
+    name = f"{distribution}_cdf"
+    return run_fixed(name, reference, x, loc, scale) if name in FIXED else reference(x)
 
 
 Pair: TypeAlias = tuple[torch.Tensor, torch.Tensor]

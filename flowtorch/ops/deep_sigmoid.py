@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from ._mixture import mixture_map, prepare, rates, spread
+from ._mixture import mixture_op, rates
 from .numerical_inverse import STEPS, TOLERANCE
 
 
@@ -57,11 +57,18 @@ def deep_sigmoid(
     References:
         Neural Autoregressive Flows (Huang et al., 2018), https://arxiv.org/abs/1804.00779, equation 8.
     """
-    dtype, (x, logits, raw_slopes, biases) = prepare("deep_sigmoid", x, logits, raw_slopes, biases)
-    value, log_derivative = mixture_map(
-        "logistic", x, logits, rates(raw_slopes), biases + spread(biases), tolerance, steps, inverse
+    return mixture_op(
+        "deep_sigmoid",
+        "logistic",
+        x,
+        logits,
+        raw_slopes,
+        biases,
+        centred=False,
+        tolerance=tolerance,
+        steps=steps,
+        inverse=inverse,
     )
-    return value.to(dtype), log_derivative.to(dtype)
 
 
 def logistic_mixture_cdf(
@@ -116,13 +123,23 @@ def logistic_mixture_cdf(
         Flow++: Improving Flow-Based Generative Models with Variational Dequantization and Architecture Design (Ho et
         al., 2019), https://arxiv.org/abs/1902.00275, section 3.2.
     """
-    dtype, (x, logits, locs, raw_scales) = prepare("logistic_mixture_cdf", x, logits, locs, raw_scales)
+    dtype = torch.promote_types(x.dtype, logits.dtype)
+    x = x.to(torch.promote_types(dtype, torch.float32))
     loc, scale = loc.to(x.dtype), rates(raw_scale.to(x.dtype))
-    slopes = rates(raw_scales, -1.0)
-    biases = (locs + spread(locs)) * -slopes
     if inverse:
         x = (x - loc) / scale
-    value, log_derivative = mixture_map("logistic", x, logits, slopes, biases, tolerance, steps, inverse)
+    value, log_derivative = mixture_op(
+        "logistic_mixture_cdf",
+        "logistic",
+        x,
+        logits,
+        raw_scales,
+        locs,
+        centred=True,
+        tolerance=tolerance,
+        steps=steps,
+        inverse=inverse,
+    )
     if inverse:
         return value.to(dtype), (log_derivative - torch.log(scale)).to(dtype)
     return (value * scale + loc).to(dtype), (log_derivative + torch.log(scale)).to(dtype)

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from ..errors import OptionError
+from .fused import run_fixed
 
 # Above the threshold torch's softplus returns its argument: at its default of 20 a float64 is wrong in the tenth digit,
 # from 37 on right to rounding, and exp(40) is finite in float32. F.logsigmoid has no threshold, but under nested vmap
@@ -38,10 +39,7 @@ def exp(x: torch.Tensor, *, inverse: bool = False) -> tuple[torch.Tensor, torch.
     if inverse:
         value = torch.log(x)
         return value, -value
-    # Beyond the dtype infinity with gradient 0: an infinite gradient makes all weights NaN.
-    limit = log_of_largest(x)
-    value = torch.where(x > limit, torch.inf, torch.exp(x.clamp_max(limit)))
-    return value.clamp_min(_tiny(x)), x.clone()  # a clone: no result shares memory with an input
+    return run_fixed("exp", _exp, x)
 
 
 def sigmoid(x: torch.Tensor, *, inverse: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
@@ -66,8 +64,7 @@ def sigmoid(x: torch.Tensor, *, inverse: bool = False) -> tuple[torch.Tensor, to
     """
     if inverse:
         return torch.logit(x), -(torch.log(x) + torch.log1p(-x))
-    # Two terms rather than x - 2 softplus(x), which is inf - inf at infinity.
-    return torch.sigmoid(x).clamp(_tiny(x), _below_one(x)), -(_softplus(x) + _softplus(-x))
+    return run_fixed("sigmoid", _sigmoid, x)
 
 
 def tanh(x: torch.Tensor, *, inverse: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
@@ -92,9 +89,7 @@ def tanh(x: torch.Tensor, *, inverse: bool = False) -> tuple[torch.Tensor, torch
     """
     if inverse:
         return torch.atanh(x), -(torch.log1p(x) + torch.log1p(-x))
-    # log(1 - tanh(x)^2) is -inf as soon as tanh rounds to 1; in terms of the sigmoid, 1 - tanh(x)^2 is a product.
-    log_derivative = 2.0 * math.log(2.0) - (_softplus(2.0 * x) + _softplus(-2.0 * x))
-    return torch.tanh(x).clamp(-_below_one(x), _below_one(x)), log_derivative
+    return run_fixed("tanh", _tanh, x)
 
 
 def softplus(x: torch.Tensor, *, inverse: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
@@ -121,7 +116,7 @@ def softplus(x: torch.Tensor, *, inverse: bool = False) -> tuple[torch.Tensor, t
         # log(exp(y) - 1) overflows for large y and, written with exp rather than expm1, is -inf for small y.
         log_derivative = -torch.log(-torch.expm1(-x))
         return x - log_derivative, log_derivative
-    return _softplus(x).clamp_min(_tiny(x)), -_softplus(-x)
+    return run_fixed("softplus", _softplus_map, x)
 
 
 def elu(x: torch.Tensor, *, inverse: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
@@ -152,7 +147,7 @@ def elu(x: torch.Tensor, *, inverse: bool = False) -> tuple[torch.Tensor, torch.
     if inverse:
         negative = torch.log1p(x.clamp_max(0.0))
         return torch.where(x > 0.0, x, negative), -negative
-    return F.elu(x).clamp_min(-_below_one(x)), x.clamp_max(0.0)
+    return run_fixed("elu", _elu, x)
 
 
 def leaky_relu(
@@ -186,11 +181,19 @@ def leaky_relu(
         https://ai.stanford.edu/~amaas/papers/relu_hybrid_icml2013_final.pdf, equation 2.
     """
     if isinstance(slope, torch.Tensor):
-        log_slope = torch.log(slope)
-    elif slope > 0.0:
-        log_slope = x.new_full((), math.log(slope))
-    else:
+        return _leaky_relu(x, slope, torch.log(slope), inverse)
+    if not slope > 0.0:
         raise OptionError(f"leaky_relu: a slope above 0 is expected; got {slope}.")
+
+    def reference(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return _leaky_relu(x, slope, x.new_full((), math.log(slope)), inverse)
+
+    return reference(x) if inverse else run_fixed("leaky_relu", reference, x, slope)
+
+
+def _leaky_relu(
+    x: torch.Tensor, slope: float | torch.Tensor, log_slope: torch.Tensor, inverse: bool
+) -> tuple[torch.Tensor, torch.Tensor]:
     negative = x < 0.0
     value = torch.where(negative, x / slope if inverse else x * slope, x)
     # The comparison is False for NaN, so that the log-derivative of NaN would be 0.
@@ -232,6 +235,32 @@ def power(
         raise OptionError("power: an exponent other than 0 is expected; got 0.")
     q = 1.0 / exponent if inverse else exponent
     return torch.pow(x, q).clamp_min(_tiny(x)), math.log(abs(q)) + (q - 1.0) * torch.log(x)
+
+
+def _exp(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    # Beyond the dtype infinity with gradient 0: an infinite gradient makes all weights NaN.
+    limit = log_of_largest(x)
+    value = torch.where(x > limit, torch.inf, torch.exp(x.clamp_max(limit)))
+    return value.clamp_min(_tiny(x)), x.clone()  # a clone: no result shares memory with an input
+
+
+def _sigmoid(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    # Two terms rather than x - 2 softplus(x), which is inf - inf at infinity.
+    return torch.sigmoid(x).clamp(_tiny(x), _below_one(x)), -(_softplus(x) + _softplus(-x))
+
+
+def _tanh(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    # log(1 - tanh(x)^2) is -inf as soon as tanh rounds to 1; in terms of the sigmoid, 1 - tanh(x)^2 is a product.
+    log_derivative = 2.0 * math.log(2.0) - (_softplus(2.0 * x) + _softplus(-2.0 * x))
+    return torch.tanh(x).clamp(-_below_one(x), _below_one(x)), log_derivative
+
+
+def _softplus_map(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    return _softplus(x).clamp_min(_tiny(x)), -_softplus(-x)
+
+
+def _elu(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    return F.elu(x).clamp_min(-_below_one(x)), x.clamp_max(0.0)
 
 
 def _softplus(x: torch.Tensor) -> torch.Tensor:

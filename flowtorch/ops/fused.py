@@ -17,7 +17,14 @@ Options: TypeAlias = tuple[float | bool | int, ...]
 MAX_BINS, MAX_DIMS = 128, 16  # as in _native/kernels.h
 
 # The ops with a fused form, and whether their parameters have one axis, that of the bins, more than x.
-FUSED = {"affine": False, "rational_linear_spline": True, "rational_quadratic_spline": True}
+FUSED = {
+    "affine": False,
+    "fixed": False,
+    "mixture": True,
+    "rational_linear_spline": True,
+    "rational_quadratic_spline": True,
+    "signed_power": False,
+}
 
 
 def run(
@@ -40,6 +47,30 @@ def run(
     return reference(x, *parameters)
 
 
+# The maps that the operator ``fixed`` knows, in its order; see _native/fixed.h.
+_NAMES = ("exp", "sigmoid", "tanh", "softplus", "elu", "leaky_relu", "softclip", "normal_cdf", "cauchy_cdf")
+FIXED = {name: number for number, name in enumerate(_NAMES)}
+
+
+def run_fixed(name: str, reference: Reference, x: torch.Tensor, a: float = 0.0, b: float = 0.0) -> Results:
+    """Runs the fused form of a map without parameters if it can take the place of the reference form here.
+
+    Args:
+        name: That of the map.
+        reference: The reference form as a function of ``x``.
+        x: The points.
+        a: The first option of the map.
+        b: The second.
+
+    Returns:
+        What the reference form returns; that itself for dtypes narrower than float32, in which what float32 keeps
+        inside of an interval rounds to its ends.
+    """
+    if (x.dtype == torch.float32 or x.dtype == torch.float64) and _fits("fixed", x, ()):
+        return _call("fixed", reference, (FIXED[name], a, b), x)
+    return reference(x)
+
+
 def _fits(name: str, x: torch.Tensor, parameters: Sequence[torch.Tensor]) -> bool:
     if loader.capability is None or _transformed():
         return False
@@ -51,6 +82,8 @@ def _fits(name: str, x: torch.Tensor, parameters: Sequence[torch.Tensor]) -> boo
             return False
         if tensor.device.type != "cpu" or not tensor.is_floating_point() or tensor.dim() > MAX_DIMS:
             return False
+    if not parameters:
+        return True
     dtype = parameters[0].dtype
     return all(p.dtype == dtype for p in parameters) and not (FUSED[name] and parameters[0].shape[-1] > MAX_BINS)
 
@@ -72,15 +105,18 @@ def _run_fused(
         shape = torch.broadcast_shapes(x.shape, *shapes)  # type: ignore[no-untyped-call,unused-ignore]  # no types here
         x = x.expand(shape)
         parameters = [p.expand(*shape, p.shape[-1]) if bins else p.expand(shape) for p in parameters]
+    value, log_derivative = _call(name, reference, options, x, *parameters)
+    return (value, log_derivative) if dtype == wide else (value.to(dtype), log_derivative.to(dtype))
+
+
+def _call(name: str, reference: Reference, options: Options, *tensors: torch.Tensor) -> Results:
     compiling = torch.compiler.is_compiling()
     if compiling:
         from . import _compiled as _compiled  # not before: what it takes from torch loads the compiler
-    if not compiling and torch.is_grad_enabled() and any(t.requires_grad for t in (x, *parameters)):
-        apply = cast("Callable[..., Results]", _Fused.apply)
-        value, log_derivative = apply(name, reference, options, x, *parameters)
-    else:
-        value, log_derivative = operator(name if compiling else f"{name}_forward")(x, *parameters, *options)
-    return (value, log_derivative) if dtype == wide else (value.to(dtype), log_derivative.to(dtype))
+    elif torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
+        return cast("Callable[..., Results]", _Fused.apply)(name, reference, options, *tensors)
+    value, log_derivative = operator(name if compiling else f"{name}_forward")(*tensors, *options)
+    return value, log_derivative
 
 
 class _Fused(torch.autograd.Function):
@@ -103,7 +139,8 @@ class _Fused(torch.autograd.Function):
         # Where the gradient is differentiated in turn, or batched, the reference form takes over.
         if torch.is_grad_enabled() or _transformed():
             return None, None, None, *_reference_backward(ctx.reference, tensors, gradients)
-        return None, None, None, *operator(f"{ctx.name}_backward")(*gradients, *tensors, *ctx.options)
+        found = operator(f"{ctx.name}_backward")(*gradients, *tensors, *ctx.options)
+        return None, None, None, *(found if len(tensors) > 1 else (found,))
 
 
 def operator(name: str) -> Callable[..., tuple[torch.Tensor, ...]]:

@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from ._mixture import mixture_map, prepare, rates, spread, spread_variance
+from ._mixture import mixture_op, spread_variance
 from .numerical_inverse import STEPS, TOLERANCE
 
 
@@ -62,9 +62,17 @@ def gaussian_mixture_cdf(
     References:
         Gaussianization Flows (Meng et al., 2020), https://arxiv.org/abs/2003.01941, equation 7.
     """
-    dtype, (x, logits, locs, raw_scales) = prepare("gaussian_mixture_cdf", x, logits, locs, raw_scales)
-    # The variance of all components together is then 1 at the start.
-    slopes = rates(raw_scales, -1.0, -0.5 * math.log1p(-spread_variance(locs.shape[0])))
-    biases = (locs + spread(locs)) * -slopes
-    value, log_derivative = mixture_map("normal", x, logits, slopes, biases, tolerance, steps, inverse)
-    return value.to(dtype), log_derivative.to(dtype)
+    return mixture_op(
+        "gaussian_mixture_cdf",
+        "normal",
+        x,
+        logits,
+        raw_scales,
+        locs,
+        centred=True,
+        # The variance of all components together is then 1 at the start.
+        start=-0.5 * math.log1p(-spread_variance(locs.shape[-1] if locs.dim() else 1)),
+        tolerance=tolerance,
+        steps=steps,
+        inverse=inverse,
+    )

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from .elementary import SOFTPLUS_THRESHOLD, sigmoid
+from .fused import run
 from .logarithms import expm1_or_inf, log1p_square
 
 
@@ -198,14 +199,26 @@ def signed_power(
         A new family of power transformations to improve normality or symmetry (Yeo and Johnson, 2000),
         https://doi.org/10.1093/biomet/87.4.954, their map of positive numbers, here on both sides.
     """
-    sign = torch.where(x < 0.0, -1.0, 1.0).to(x.dtype)
-    size = sign * x
-    exponent = torch.exp(log_exponent)
     if inverse:
-        log_size = torch.log1p(exponent * size) / exponent
-        return sign * expm1_or_inf(log_size), -torch.expm1(log_exponent) * log_size
+        return _signed_root(x, log_exponent)
+    return run("signed_power", _signed_power, x, (log_exponent,), ())
+
+
+def _signed_power(x: torch.Tensor, log_exponent: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    sign, size, exponent = _sign_and_size(x, log_exponent)
     log_size = torch.log1p(size)
     return sign * expm1_or_inf(exponent * log_size) / exponent, torch.expm1(log_exponent) * log_size
+
+
+def _signed_root(y: torch.Tensor, log_exponent: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    sign, size, exponent = _sign_and_size(y, log_exponent)
+    log_size = torch.log1p(exponent * size) / exponent
+    return sign * expm1_or_inf(log_size), -torch.expm1(log_exponent) * log_size
+
+
+def _sign_and_size(x: torch.Tensor, log_exponent: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    sign = torch.where(x < 0.0, -1.0, 1.0).to(x.dtype)
+    return sign, sign * x, torch.exp(log_exponent)
 
 
 def temperature_sigmoid(

@@ -11,12 +11,28 @@ import pytest
 import torch
 
 from flowtorch._native import loader
-from flowtorch.ops import affine, rational_linear_spline, rational_quadratic_spline
+from flowtorch.ops import (
+    affine,
+    cdf,
+    deep_sigmoid,
+    elu,
+    exp,
+    gaussian_mixture_cdf,
+    leaky_relu,
+    rational_linear_spline,
+    rational_quadratic_spline,
+    sigmoid,
+    signed_power,
+    softclip,
+    softplus,
+    tanh,
+)
 
 needs_kernels = pytest.mark.skipif(loader.capability is None, reason=f"no compiled kernels: {loader.reason}")
 # All different, so that none can stand for another.
 BOX = {"bound": 2.5, "min_bin_width": 0.01, "min_bin_height": 0.02, "min_derivative": 0.03}
 Tensors = list[torch.Tensor]
+Op = Callable[..., tuple[torch.Tensor, torch.Tensor]]
 
 
 @contextmanager
@@ -64,6 +80,15 @@ def _splines() -> Iterator[Case]:
             yield Case(f"{order}{' with ends' if ends else ''}", op, (6, 6, 7 if ends else 5, *lambdas))
 
 
+def _forward(op: Callable[..., tuple[torch.Tensor, torch.Tensor]], **given: float | str) -> Op:
+    """An op with a fused form in the forward direction only, which stands for both here."""
+
+    def forward(*tensors: torch.Tensor, inverse: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
+        return op(*tensors, **given)
+
+    return forward
+
+
 CASES = [
     *_splines(),
     *(Case(f"affine {fn}", partial(affine, scale_fn=fn), count=2) for fn in ("softplus", "exp", "sigmoid")),
@@ -72,10 +97,18 @@ CASES = [
         "affine clamped", partial(affine, clamp_values=True, log_scale_min_clip=-1.0, log_scale_max_clip=0.5), count=2
     ),
     Case("affine unbounded above", partial(affine, log_scale_max_clip=float("inf")), count=2),
+    Case("deep sigmoid", _forward(deep_sigmoid), (5, 5, 5)),
+    Case("gaussian mixture", _forward(gaussian_mixture_cdf), (5, 5, 5)),
+    Case("signed power", _forward(signed_power), count=1),
+    *(Case(op.__name__, _forward(op)) for op in (exp, sigmoid, tanh, softplus, elu)),
+    Case("leaky relu", _forward(leaky_relu, slope=0.3)),
+    Case("softclip", _forward(softclip, bound=1.7)),
+    *(Case(f"{name} cdf", _forward(cdf, distribution=name, loc=0.2, scale=1.3)) for name in ("normal", "cauchy")),
 ]
 every_case = pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in CASES])
-splines = pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in CASES if case.trailing])
-a_few = pytest.mark.parametrize("case", [pytest.param(CASES[i], id=CASES[i].name) for i in (0, 3, 4, 7)])
+splines = pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in CASES[:4]])
+A_FEW = [CASES[i] for i in (0, 3, 4, 7, 11, 12, 13)]
+a_few = pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in A_FEW])
 both_ways = pytest.mark.parametrize("inverse", [False, True], ids=["forward", "inverse"])
 
 

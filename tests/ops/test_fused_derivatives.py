@@ -50,7 +50,7 @@ def test_function_transforms(case: Case) -> None:
     both(case, lambda f: vmap(grad(f, everything)), *tensors)
     both(case, lambda f: jacfwd(f, everything), *tensors)
     both(case, lambda f: jacrev(f, everything), *tensors)
-    both(case, lambda f: vmap(hessian(f, 1)), *tensors)
+    both(case, lambda f: vmap(hessian(f, len(tensors) // 2)), *tensors)
     both(case, lambda f: lambda *a: jvp(f, a, tuple(torch.ones_like(t) for t in a)), *tensors)
     both(case, lambda f: lambda *a: vjp(f, *a)[1](torch.ones((), dtype=torch.float64)), *tensors)
     both(case, lambda f: grad(lambda *a: grad(f, 0)(*a).square().sum(), everything), *tensors)
@@ -61,7 +61,7 @@ def test_transforms_of_tensors_that_require_gradients(case: Case) -> None:
     tensors = [t.requires_grad_() for t in points(case)]
     both(case, lambda f: vmap(grad(f)), *tensors)
     both(
-        case, lambda f: lambda *a: torch.autograd.grad(vmap(grad(f))(*a).sum(), a, materialize_grads=True)[1], *tensors
+        case, lambda f: lambda *a: torch.autograd.grad(vmap(grad(f))(*a).sum(), a, materialize_grads=True)[-1], *tensors
     )
 
 
@@ -114,6 +114,8 @@ def test_double_backward_where_inputs_depend_on_one_another(case: Case) -> None:
 @a_few
 def test_one_tensor_in_two_places(case: Case) -> None:
     x, *parameters = (t.requires_grad_() for t in points(case))
+    if len(parameters) < 2:
+        pytest.skip("one parameter at most")
     parameters[1] = parameters[0]  # sizes of bins, or location and scale
     for create_graph in (False, True):
         gradients = [
@@ -173,7 +175,7 @@ def test_only_the_inputs_are_kept_for_the_backward(case: Case) -> None:
     kept: list[torch.Tensor] = []
     with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
         case.op(*tensors)
-    assert [t.data_ptr() for t in kept] == [t.data_ptr() for t in tensors]
+    assert {t.data_ptr() for t in kept} == {t.data_ptr() for t in tensors} and len(kept) == len(tensors)
 
 
 @a_few
@@ -200,6 +202,8 @@ def test_functional_call_and_parameters(case: Case) -> None:
             return scalar(case.op, x, *self.held)
 
     x, *parameters = points(case)
+    if not parameters:
+        pytest.skip("no parameters")
     module = Module(parameters)
     gradients = grad(lambda p: functional_call(module, p, (x,)))(dict(module.named_parameters()))
     module(x).backward()

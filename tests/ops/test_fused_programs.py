@@ -19,7 +19,14 @@ pytestmark = [
     # Torch's own, in forward mode and in inductor.
     pytest.mark.filterwarnings("ignore:`torch.jit.script(_method)?` is deprecated:DeprecationWarning"),
 ]
-OPERATORS = {"affine softplus": "affine", "affine gated": "affine", "quadratic": "rational_quadratic_spline"}
+OPERATORS = {
+    "affine softplus": "affine",
+    "affine gated": "affine",
+    "quadratic": "rational_quadratic_spline",
+    "gaussian mixture": "mixture",
+    "signed power": "signed_power",
+    "exp": "fixed",
+}
 
 
 @both_ways

@@ -179,8 +179,8 @@ def test_outside_of_the_box_a_spline_is_the_identity(case: Case, inverse: bool, 
 @both_ways
 @every_case
 def test_parameters_of_fifty_give_finite_results(case: Case, inverse: bool, dtype: torch.dtype) -> None:
-    if "unbounded" in case.name:
-        pytest.skip("a scale of exp(50) is what was asked for")
+    if "unbounded" in case.name or case.name == "signed power":
+        pytest.skip("a scale or power of exp(50) is what was asked for")
     tensors = case.draw(400, 3, dtype=dtype, seed=6)
     tensors[1:] = [50.0 * p.sign() for p in tensors[1:]]
     assert all(t.isfinite().all() for t in everything(case, tensors, inverse))
@@ -190,9 +190,9 @@ def test_parameters_of_fifty_give_finite_results(case: Case, inverse: bool, dtyp
 @every_case
 def test_nan_stays_nan_and_where_it_is(case: Case, inverse: bool) -> None:
     tensors = case.draw(20, dtype=torch.float32)
+    tensors[0][7] = 0.1
     tensors[0][3] = math.nan
     tensors[-1][7] = math.nan  # the scale of an affine map, and derivatives or cuts of all bins
-    tensors[0][7] = 0.1
     for result in case.op(*tensors, inverse=inverse):
         assert set(result.isnan().nonzero().flatten().tolist()) <= {3, 7} and result[7].isnan()
     assert case.op(*tensors, inverse=inverse)[0][3].isnan()
@@ -212,6 +212,8 @@ def test_narrow_dtypes_are_computed_in_float32(case: Case, inverse: bool, dtype:
 @a_few
 def test_under_autocast_the_log_derivative_is_float32(case: Case, inverse: bool) -> None:
     x, *parameters = case.draw(50, 3, dtype=torch.float32)
+    if not parameters:
+        pytest.skip("autocast is for what networks give")
     weights = [torch.nn.Linear(3, 3, bias=False).weight.detach().requires_grad_()]
     with torch.autocast("cpu", torch.bfloat16):
         narrow = [(p.transpose(-1, -2) if case.trailing else p) @ weights[0] for p in parameters]
