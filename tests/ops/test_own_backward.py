@@ -155,7 +155,9 @@ def test_plain_eager_is_told_from_all_else() -> None:
     assert seen == [True, False, False]
 
 
-def test_memory_of_an_integral_does_not_grow_with_the_nodes() -> None:
+def test_memory_of_an_integral_does_not_grow_with_the_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FLOWTORCH_KERNELS", raising=False)
+
     def saved(nodes: int, recompute: bool) -> int:
         total = 0
 
