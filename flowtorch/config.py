@@ -8,7 +8,7 @@ import platform
 import torch
 
 from ._native import loader
-from .ops.fused import FUSED
+from .ops.fused import FIXED, FUSED
 
 
 def show_config() -> None:
@@ -28,7 +28,9 @@ def show_config() -> None:
     print(f"Triton: {'found' if triton else 'not found'}; no op has a fused form for CUDA yet")
     print()
     print(f"{'op':<28}{'CPU':<12}other devices")
-    for name in sorted(FUSED):
+    mixtures = ("deep_sigmoid", "gaussian_mixture_cdf", "logistic_mixture_cdf")
+    behind = {"fixed": tuple(FIXED), "mixture": mixtures}  # the ops that one kernel serves
+    for name in sorted(op for kernel in FUSED for op in behind.get(kernel, (kernel,))):
         print(f"{name:<28}{cpu:<12}reference")
     print(f"{'all others':<28}{'reference':<12}reference")
     if loader.capability is not None:

@@ -9,7 +9,7 @@ import torch
 
 from .. import options
 from ..errors import OptionError, OptionTypeError
-from ..ops._own_backward import plain_eager
+from ..ops._modes import plain_eager
 from ..parameters import MADE, AutoregressiveParameters, BoundAutoregressiveParameters, Parameters, Tensor
 from ..specification import register
 from ..types import Direction, TensorPair

@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 from .. import domains, options
 from ..errors import DomainError, FlowTorchError, OptionError, OptionTypeError
-from ..ops._own_backward import plain_eager
+from ..ops._modes import plain_eager
 from ..specification import register
 from ..summary import Row
 from ..types import Direction, Exactness, TensorPair

@@ -12,7 +12,7 @@ from typing import cast
 import torch
 from torch.nn import functional as F
 
-from ..ops._own_backward import plain_eager
+from ..ops._modes import plain_eager
 from ..types import ModuleFactory
 from .dense import start_at_zero
 

@@ -6,7 +6,8 @@ import math
 
 import torch
 
-from ._own_backward import Tensors, differentiating, own_backward
+from ._modes import differentiating
+from ._own_backward import Tensors, own_backward
 
 HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
 NORMAL_PEAK = 1.0 / math.sqrt(2.0 * math.pi)

@@ -8,6 +8,8 @@ from typing import Any, TypeAlias
 
 import torch
 
+from ._modes import plain_eager, reference_backward, transformed
+
 Tensors: TypeAlias = tuple[torch.Tensor, ...]
 Plain: TypeAlias = Callable[..., Tensors]
 # Tensors in; the results, and what the backward pass needs of them besides the tensors.
@@ -32,20 +34,6 @@ def own_backward(plain: Plain, fast: Forward, backward: Backward, *tensors: torc
         return fast(*tensors)[0]
 
 
-def plain_eager() -> bool:
-    """Returns whether operations run as they are met, and nothing but gradients can be asked of them."""
-    if torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None:
-        return False
-    return torch._C._functorch.peek_interpreter_stack() is None and torch.autograd.forward_ad._current_level < 0
-
-
-def differentiating() -> bool:
-    """Returns whether derivatives may be asked for by differentiation; forward-mode ones are under ``no_grad`` too."""
-    if torch.is_grad_enabled() or torch.compiler.is_compiling():
-        return torch.is_grad_enabled()
-    return not plain_eager()
-
-
 class _Own(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, plain: Plain, fast: Forward, backward: Backward, *tensors: torch.Tensor) -> Tensors:
@@ -58,13 +46,9 @@ class _Own(torch.autograd.Function):
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         tensors, saved = ctx.saved_tensors[: ctx.count], ctx.saved_tensors[ctx.count :]
         wanted = ctx.needs_input_grad[3:]
-        if torch.is_grad_enabled():  # create_graph=True
-            # Views: one tensor may be a function of another, and only the direct dependence is asked for here.
-            views = [t.view_as(t) for t in tensors]
-            leaves = [v for v, w in zip(views, wanted, strict=True) if w]
-            results = ctx.plain(*views)
-            found = iter(torch.autograd.grad(results, leaves, gradients, create_graph=True, allow_unused=True))
-            return (None, None, None, *(next(found) if w else None for w in wanted))
+        # Where the gradient is differentiated in turn, or batched, the plain form takes over.
+        if torch.is_grad_enabled() or transformed():
+            return None, None, None, *reference_backward(ctx.plain, tensors, gradients)
         sums = (
             g.sum_to_size(t.shape) if w else None
             for g, t, w in zip(ctx.own(tensors, saved, gradients), tensors, wanted, strict=True)

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias, cast
 
 import torch
-from torch.autograd import forward_ad
 
 from .._native import loader
+from ._modes import reference_backward, transformed
 
 Results: TypeAlias = tuple[torch.Tensor, torch.Tensor]
 Reference: TypeAlias = Callable[..., Results]
@@ -72,7 +72,7 @@ def run_fixed(name: str, reference: Reference, x: torch.Tensor, a: float = 0.0, 
 
 
 def _fits(name: str, x: torch.Tensor, parameters: Sequence[torch.Tensor]) -> bool:
-    if loader.capability is None or _transformed():
+    if loader.capability is None or transformed():
         return False
     # An exported program has to run where flowtorch is not installed.
     if torch.compiler.is_exporting() or torch.jit.is_tracing():  # type: ignore[attr-defined,no-untyped-call]  # no types
@@ -86,11 +86,6 @@ def _fits(name: str, x: torch.Tensor, parameters: Sequence[torch.Tensor]) -> boo
         return True
     dtype = parameters[0].dtype
     return all(p.dtype == dtype for p in parameters) and not (FUSED[name] and parameters[0].shape[-1] > MAX_BINS)
-
-
-def _transformed() -> bool:
-    """Returns whether function transforms or forward-mode differentiation are at work: they see plain PyTorch only."""
-    return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
 
 
 def _run_fused(
@@ -137,8 +132,8 @@ class _Fused(torch.autograd.Function):
     ) -> tuple[torch.Tensor | None, ...]:
         tensors, gradients = ctx.saved_tensors, (grad_value, grad_log)
         # Where the gradient is differentiated in turn, or batched, the reference form takes over.
-        if torch.is_grad_enabled() or _transformed():
-            return None, None, None, *_reference_backward(ctx.reference, tensors, gradients)
+        if torch.is_grad_enabled() or transformed():
+            return None, None, None, *reference_backward(ctx.reference, tensors, gradients)
         found = operator(f"{ctx.name}_backward")(*gradients, *tensors, *ctx.options)
         return None, None, None, *(found if len(tensors) > 1 else (found,))
 
@@ -146,21 +141,3 @@ class _Fused(torch.autograd.Function):
 def operator(name: str) -> Callable[..., tuple[torch.Tensor, ...]]:
     """Returns one of the operators that register.cpp defines: an op, or its ``_forward`` or ``_backward``."""
     return cast("Callable[..., tuple[torch.Tensor, ...]]", getattr(torch.ops.flowtorch, name))
-
-
-def _reference_backward(
-    reference: Reference, tensors: Sequence[torch.Tensor], gradients: Sequence[torch.Tensor | None]
-) -> tuple[torch.Tensor | None, ...]:
-    """Returns the gradients with respect to ``tensors``, differentiable if gradients are now."""
-    create_graph = torch.is_grad_enabled()
-    with torch.enable_grad():
-        # Views: with respect to the tensors themselves it would also contain what reaches them through one another.
-        views = [t.view_as(t) for t in tensors]
-        results = reference(*views)
-    wanted = [v for v in views if v.requires_grad]
-    pairs = [(r, g) for r, g in zip(results, gradients, strict=True) if g is not None and r.requires_grad]
-    if not pairs:
-        return (None,) * len(views)
-    outputs, grad_outputs = zip(*pairs, strict=True)
-    found = iter(torch.autograd.grad(outputs, wanted, grad_outputs, create_graph=create_graph, allow_unused=True))
-    return tuple(next(found) if v.requires_grad else None for v in views)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypedDict
 import torch
 
 from ..errors import OptionError
-from ._own_backward import differentiating, plain_eager
+from ._modes import differentiating, plain_eager
 
 if TYPE_CHECKING:  # in typing from Python 3.11 on
     from typing_extensions import Unpack

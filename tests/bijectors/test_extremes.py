@@ -84,7 +84,7 @@ def test_extreme_points(name: str, dtype: torch.dtype, inverse: bool, scale: flo
 @both_ways
 @both_dtypes
 @every_map
-def test_infinity_and_nan(name: str, dtype: torch.dtype, inverse: bool) -> None:
+def test_nan_stays_nan_in_its_own_place(name: str, dtype: torch.dtype, inverse: bool) -> None:
     plan = MAPS[name]
     bound = bind(plan, dtype, 0.5)
     x = torch.tensor([math.nan, *points(plan, dtype, inverse)[:1].tolist()], dtype=dtype)

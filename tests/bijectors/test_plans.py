@@ -317,3 +317,10 @@ def test_a_fresh_map_is_the_identity(plan: bij.Bijector) -> None:
     y, log_det = bound.forward_and_log_det(x)
     torch.testing.assert_close(y, x, rtol=1e-6, atol=1e-6)  # the softplus of a shift rounded in float32
     torch.testing.assert_close(log_det, torch.zeros(50, dtype=torch.float64), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", [bij.Autoregressive, bij.Coupling])
+def test_a_family_is_as_exact_as_its_map(family: Any) -> None:
+    assert family(bij.Affine()).exactness == "exact"
+    assert family(bij.Bernstein()).exactness == "numerical"
+    assert bij.BernsteinCoupling().exactness == bij.NeuralAutoregressive().exactness == "numerical"
