@@ -155,10 +155,8 @@ class BoundMap(torch.nn.Module):
             params = (*params, *(self.numbers if part is None else self.numbers.index_select(1, part)).unbind(0))
         if x.is_meta or not torch.is_autocast_enabled(x.device.type):
             return self._guarded(x, params, inverse)
-        # Autocast is for the networks: three digits of a log-derivative are too few, and so they are of an inverse.
-        wide = tuple(p.to(torch.promote_types(p.dtype, x.dtype)) for p in params)
         with torch.autocast(x.device.type, enabled=False):
-            return self._guarded(x, wide, inverse)
+            return self._guarded(x, widened(params, x), inverse)
 
     def _guarded(self, x: torch.Tensor, params: tuple[torch.Tensor, ...], inverse: bool) -> TensorPair:
         guard = self._guards[inverse]
@@ -168,6 +166,14 @@ class BoundMap(torch.nn.Module):
         outside = (x <= lower) | (x >= upper)  # False for NaN, which goes through
         y, log_derivative = self.plan.apply(torch.where(outside, inside, x), params, self.shared, inverse=inverse)
         return y, torch.where(outside, -torch.inf, log_derivative)
+
+
+def widened(params: tuple[torch.Tensor, ...], x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Returns floating-point parameters in a precision no lower than that of ``x``.
+
+    Autocast is for the networks: three digits of a log-derivative are too few, and so they are of an inverse.
+    """
+    return tuple(p.to(torch.promote_types(p.dtype, x.dtype)) if p.is_floating_point() else p for p in params)
 
 
 def _guard(constraint: torch.distributions.constraints.Constraint) -> tuple[float, float, float] | None:
@@ -195,7 +201,7 @@ class BoundElementwise(BoundBijector[Bijector]):
         self.params: BoundParameters | None = None
         self._conditioner = "-"
         if elementwise.param_shapes:
-            source = params_fn or (Tensor() if context_shape is None else DenseNN())
+            source = default_source(params_fn, context_shape)
             shapes = [(*shape, *trailing) for trailing in elementwise.param_shapes]
             self.params = source.bind(shapes, None, context_shape, coordinate_dims=len(shape))
             self._conditioner = source.describe()
@@ -219,6 +225,11 @@ class BoundElementwise(BoundBijector[Bijector]):
     def conditioner(self) -> str:
         """Returns a few words on where the parameters come from."""
         return self._conditioner
+
+
+def default_source(params_fn: Parameters | None, context_shape: torch.Size | None) -> Parameters:
+    """Returns where parameters come from; unless it is said, from a network of the context where there is one."""
+    return params_fn or (Tensor() if context_shape is None else DenseNN())
 
 
 def sum_event(x: torch.Tensor, dims: int) -> torch.Tensor:
