@@ -82,6 +82,12 @@ REFUSED: dict[type[Exception], dict[str, Callable[[], object]]] = {
         "MADE: permutation has 2 entries; got 3 coordinates": lambda: bij.AffineAutoregressive(
             params.MADE(permutation=(1, 0))
         ).bind((3,)),
+        "MADE: adjacency has 2 rows of 2; got 3 coordinates and 0 features ... 3 rows of 3 or 3 are expected": lambda: (
+            bij.AffineAutoregressive(params.MADE(adjacency=((0, 0), (1, 0)))).bind((3,))
+        ),
+        "MADE: adjacency has 2 rows of 4; got 2 coordinates and 1 ... 2 rows of 2 or 3": lambda: (
+            bij.AffineAutoregressive(params.MADE(adjacency=((0, 0, 1, 1), (1, 0, 1, 1)))).bind((2,), (1,))
+        ),
         "AffineFixed: an event that ends in the shape of loc, (2,), is expected; got event shape (2, 3)": lambda: (
             bij.AffineFixed((1.0, 2.0)).bind((2, 3))
         ),

@@ -79,6 +79,23 @@ REFUSED: dict[type[Exception], dict[str, Callable[[], object]]] = {
             mask=((True, False), (True,), (True, False, False))
         ),
         "Permute: permutation ... each of 0 .. 1 once; got (0, 2)": lambda: bij.Permute((0, 2)),
+        "MADE: passes is expected to be at least 1; got 0": lambda: params.MADE(passes=0),
+        "MADE: adjacency is expected to be a graph without cycles; got one through [0, 2]": lambda: params.MADE(
+            adjacency=((0, 0, 1), (0, 0, 0), (1, 1, 0))
+        ),
+        "MADE: adjacency ... without cycles; got one through [0]": lambda: params.MADE(adjacency=((1,),)),
+        "MADE: adjacency ... a row for each coordinate ... got 2 rows of [2, 3]": lambda: params.MADE(
+            adjacency=((0, 0), (1, 0, 0))
+        ),
+        "MADE: adjacency ... a row for each coordinate ... got 2 rows of [1, 1]": lambda: params.MADE(
+            adjacency=((0,), (0,))
+        ),
+        "MADE: adjacency alone ... got permutation=(0,), passes=None beside it": lambda: params.MADE(
+            adjacency=((0,),), permutation=(0,)
+        ),
+        "MADE: adjacency alone ... got permutation=None, passes=2 beside it": lambda: params.MADE(
+            adjacency=((0,),), passes=2
+        ),
         "MADE: permutation ... 0 .. 2 once; got (1, 1, 0)": lambda: params.MADE(permutation=[1, 1, 0]),
         "AffineFixed: loc and scale are expected to be finite; got loc=inf": lambda: bij.AffineFixed(loc=math.inf),
         "to be finite ... scale=-inf": lambda: bij.AffineFixed(scale=-(10**400)),
@@ -133,6 +150,12 @@ REFUSED: dict[type[Exception], dict[str, Callable[[], object]]] = {
         "mask ... or booleans": lambda: bij.AffineCoupling(mask=torch.tensor([1, 0])),
         "mask ... got NoneType None": lambda: bij.AffineCoupling(mask=None),
         "Permute: permutation ... a sequence of integers; got (0.0, 1.0)": lambda: bij.Permute((0.0, 1.0)),
+        "MADE: passes is expected to be an integer; got 2.0": lambda: params.MADE(passes=2.0),
+        "MADE: adjacency is expected to be rows of True and False; got ((0, 2),)": lambda: params.MADE(
+            adjacency=((0, 2),)
+        ),
+        "MADE: adjacency is expected to be rows of True and False; got (1, 0)": lambda: params.MADE(adjacency=(1, 0)),
+        "MADE: adjacency is expected to be rows of True and False; got ()": lambda: params.MADE(adjacency=()),
         "MADE: permutation ... got 3": lambda: params.MADE(permutation=3),
         "AffineFixed: numbers are expected; got '1'": lambda: bij.AffineFixed(loc="1"),
         "AffineFixed: numbers ... got True": lambda: bij.AffineFixed(scale=True),

@@ -139,40 +139,52 @@ class BoundAutoregressive(BoundBijector[AutoregressiveFamily]):
         self._conditioner = params_fn.describe()
 
     def _forward_and_log_det(self, x: torch.Tensor, context: torch.Tensor | None) -> TensorPair:
-        x = self.axis.split(x)
-        y, log_derivative = self.map(x, self.params(x, context), False)
-        return self.axis.join(y), sum_event(log_derivative, self.axis.ndim)
+        in_order = self._in_order(x)
+        y, log_derivative = self._at_once(in_order, in_order, context, inverse=False)
+        return self._back(y), sum_event(log_derivative, self.axis.ndim)
 
     def _inverse_and_log_det(self, y: torch.Tensor, context: torch.Tensor | None) -> TensorPair:
-        axis, params = self.axis, self.params
+        in_order = self._in_order(y)
         if self.plan.inversion == "parallel" and plain_eager():
-            return self._invert_in_parallel(y, context)
-        along = -axis.ndim
-        in_order = axis.split(y).index_select(along, params.order)
-        batch = in_order.shape[:along]
-        steps = params.sequential(context, batch)
-        found: list[torch.Tensor] = []
-        log_derivatives: list[torch.Tensor] = []
-        which = params.order.split(params.step_sizes)
-        for step, part in enumerate(in_order.split(params.step_sizes, along)):
-            x, log_derivative = self.map(part, steps.parameters(step), True, which[step])
-            if step + 1 < len(params.step_sizes):
-                steps.update(step, x)
-            found.append(x)
-            log_derivatives.append(log_derivative)
-        x = torch.cat(found, along).index_select(along, params.order.argsort())
-        return axis.join(x), sum_event(torch.cat(log_derivatives, along), axis.ndim)
+            x, log_derivative = self._in_parallel(in_order, context)
+        else:
+            x, log_derivative = self._step_by_step(in_order, context)
+        return self._back(x), sum_event(log_derivative, self.axis.ndim)
 
-    def _invert_in_parallel(self, y: torch.Tensor, context: torch.Tensor | None) -> TensorPair:
-        split = self.axis.split(y)
-        x = fixed_point(
-            lambda x: self.map(split, self.params(x, context), True)[0],
-            torch.zeros_like(split),
-            len(self.params.step_sizes),
-        )
+    def _in_order(self, x: torch.Tensor) -> torch.Tensor:
+        return self.axis.split(x).index_select(-self.axis.ndim, self.params.order)
+
+    def _back(self, in_order: torch.Tensor) -> torch.Tensor:
+        return self.axis.join(in_order.index_select(-self.axis.ndim, self.params.order.argsort()))
+
+    def _at_once(
+        self, given: torch.Tensor, before: torch.Tensor, context: torch.Tensor | None, *, inverse: bool
+    ) -> TensorPair:
+        """Moves all coordinates, in the order of steps, with parameters from ``before``, block by block."""
+        along, sizes = -self.axis.ndim, self.params.block_sizes
+        parts, which = given.split(sizes, along), self.params.order.split(sizes)
+        params = self.params.blocks(before, context)
+        found = [self.map(x, p, inverse, i) for x, p, i in zip(parts, params, which, strict=True)]
+        return found[0] if len(found) == 1 else _join(found, along)
+
+    def _step_by_step(self, y: torch.Tensor, context: torch.Tensor | None) -> TensorPair:
+        along, sizes = -self.axis.ndim, self.params.step_sizes
+        parts, which = y.split(sizes, along), self.params.order.split(sizes)
+        steps = self.params.sequential(context, y.shape[:along])
+        found: list[TensorPair] = []
+        for step, part in enumerate(parts):
+            if step > 0:
+                steps.update(step - 1, found[-1][0])
+            found.append(self.map(part, steps.parameters(step), True, which[step]))
+        return _join(found, along)
+
+    def _in_parallel(self, y: torch.Tensor, context: torch.Tensor | None) -> TensorPair:
+        def sweep(x: torch.Tensor) -> torch.Tensor:
+            return self._at_once(y, x, context, inverse=True)[0]
+
+        x = fixed_point(sweep, torch.zeros_like(y), len(self.params.step_sizes))
         # The log-derivative of the inverse, rather than less that of forward: -inf outside of the codomain.
-        _, log_derivative = self.map(split, self.params(x, context), True)
-        return self.axis.join(x), sum_event(log_derivative, self.axis.ndim)
+        return x, self._at_once(y, x, context, inverse=True)[1]
 
     @property
     def sign(self) -> int:
@@ -182,3 +194,8 @@ class BoundAutoregressive(BoundBijector[AutoregressiveFamily]):
     def conditioner(self) -> str:
         """Returns a few words on where the parameters come from."""
         return self._conditioner
+
+
+def _join(pairs: list[TensorPair], dim: int) -> TensorPair:
+    values, log_derivatives = zip(*pairs, strict=True)
+    return torch.cat(values, dim), torch.cat(log_derivatives, dim)

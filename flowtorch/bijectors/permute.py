@@ -8,7 +8,7 @@ from typing import final
 
 import torch
 
-from ..parameters.made import as_permutation, draw_order
+from ..parameters.steps import as_permutation, draw_order
 from ..specification import register
 from ..types import TensorPair
 from .axis import Axis, check_dim

@@ -1,12 +1,13 @@
-"""MADE's network: a dense network in which every output sees only what comes before it in a given order.
+"""MADE's network: a dense network in which every output sees only what comes before it.
 
 Masked Autoencoder for Distribution Estimation (Germain et al., 2015), https://arxiv.org/abs/1502.03509.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Sequence
+import itertools
+import math
+from collections.abc import Iterator, Sequence
 from typing import cast
 
 import torch
@@ -15,6 +16,12 @@ from torch.nn import functional as F
 from ..ops._modes import plain_eager
 from ..types import ModuleFactory
 from .dense import start_at_zero
+from .dependence import Dependence
+
+# The last layer is cut into blocks of at least so many rows, of which each reads what may come before it and no more:
+# with fewer one more call takes more time than a block saves. Blocks of as many coordinates as vector registers hold
+# numbers suit the elementwise maps.
+ROWS_OF_A_BLOCK, MOST_BLOCKS, VECTOR = 256, 8, 16
 
 
 class MaskedLinear(torch.nn.Linear):
@@ -33,57 +40,41 @@ class MaskedLinear(torch.nn.Linear):
         super().__init__(in_features, out_features, bias=bias)
         self.register_buffer("mask", mask.to(self.weight.dtype))
 
+    @property
+    def in_force(self) -> torch.Tensor:
+        """The weights, zero where the mask is."""
+        return self.weight * self.mask
+
     def forward(self, input: torch.Tensor) -> torch.Tensor:
-        """Applies the layer."""
-        return F.linear(input, self.weight * self.mask, self.bias)
-
-
-def hidden_degrees(width: int, steps: int, has_context: bool) -> list[int]:
-    """Returns the degrees of ``width`` hidden units, in ascending order, spread evenly over ``0 .. steps - 1``.
-
-    A unit of degree ``d`` sees the first ``d`` steps. Ascending, so that what a step may read is always a prefix.
-    Units of degree 0 see the context alone. Without one they are learnable constants and there are few of them, but
-    some:
-    driven by a bare bias, the first coordinate would move by no more than the learning rate at each step, long after
-    all others.
-    """
-    if has_context or steps == 1:
-        return [i * steps // width for i in range(width)]
-    constants = min(width, max(1, width // (8 * steps)))
-    return [0] * constants + [1 + i * (steps - 1) // (width - constants) for i in range(width - constants)]
+        """Applies the layer to what its weights reach: the first ``in_features`` numbers."""
+        x = input if input.shape[-1] == self.in_features else input[..., : self.in_features]
+        return F.linear(x, self.in_force, self.bias)
 
 
 class MaskedDense(torch.nn.Module):
-    r"""A network that gives numbers per coordinate, autoregressive in ``order`` over the first axis of ``x``.
+    r"""A network that gives numbers per coordinate, which depend on what comes before the coordinate.
 
-    With :math:`r(j)` the step at which coordinate ``j`` comes and :math:`d(k)` the degree of hidden unit ``k``,
-    weights are in force where
+    What each unit sees is up to :class:`Dependence`. Without hidden layers the network is the skip connections alone.
+    The last layers start at zero.
 
-    .. math:: d(k) > r(j), \qquad d(k') \ge d(k), \qquad r(i) \ge d(k), \qquad r(i) > r(j)
-
-    for input to hidden, hidden to hidden, hidden to output and input to output (``skip_connections``). The context
-    reaches all. Without hidden layers the network is the skip connections alone. The last layers start at zero.
+    They are kept in blocks of coordinates: those of a block read a prefix of the hidden units, so that about a third
+    of the weights, all of them masked, are neither stored nor multiplied.
 
     Args:
-        order: ``order[s]`` is the index along the first axis that step ``s`` covers; a permutation. The masks made of
-            it are kept in the state.
-        block: how many coordinates a step covers (the product of the other axes).
-        context_features: the length of the context; 0 where there is none.
+        dependence: what may depend on what.
         hidden_dims: the widths of the hidden layers.
         outputs: how many numbers per coordinate.
         nonlinearity: makes each activation; it must act on each unit alone.
         skip_connections: adds a linear map from the inputs to the outputs.
         residual: adds the input of every hidden layer but the first to its output (one width).
 
-    Shapes: ``x`` ``(*batch, steps * block)``, context ``(*batch, context_features)``, output
-    ``(*batch, outputs, steps * block)``: the coordinate axis is last, so that it is contiguous.
+    Shapes: ``x`` ``(*batch, size * block)``, in the order of the steps, context ``(*batch, context_features)``, output
+    ``(*batch, outputs, size * block)``: the coordinate axis is last, so that it is contiguous.
     """
 
     def __init__(
         self,
-        order: torch.Tensor,
-        block: int,
-        context_features: int,
+        dependence: Dependence,
         hidden_dims: Sequence[int],
         outputs: int,
         *,
@@ -92,59 +83,97 @@ class MaskedDense(torch.nn.Module):
         residual: bool = False,
     ) -> None:
         super().__init__()
-        self.steps, self.block, self.outputs = order.shape[0], block, outputs
-        self.residual = residual
-        self.degrees = [hidden_degrees(width, self.steps, context_features > 0) for width in hidden_dims]
-        # How many hidden units of each layer are known at each step: those of its degree and below.
-        self.known_units = [[bisect_right(d, step) for step in range(self.steps)] for d in self.degrees]
-        rank = order.argsort().repeat_interleave(block)
-        degree = [torch.tensor(d, device=order.device) for d in self.degrees]
+        self.outputs, self.residual = outputs, residual
+        block = dependence.block
+        self.step_sizes = [size * block for size in dependence.step_sizes]
+        kinds = [dependence.hidden(width) for width in hidden_dims]
+        # How many hidden units of each layer are known at each step.
+        self.known_units = [dependence.known_units(k) for k in kinds]
+        self.block_steps = _steps_of_blocks(self.step_sizes, outputs)
 
-        inputs = [rank + 1, *degree]  # the degree that a unit of the next layer must reach
-        masks = [d[:, None] >= before[None, :] for d, before in zip(degree, inputs, strict=False)]
+        masks = [dependence.inputs(kinds[0])] if kinds else []
+        masks += [dependence.between(here, below) for below, here in itertools.pairwise(kinds)]
         self.hidden = cast(Sequence[MaskedLinear], torch.nn.ModuleList(MaskedLinear(mask) for mask in masks))
         self.activations = cast(Sequence[torch.nn.Module], torch.nn.ModuleList(nonlinearity() for _ in hidden_dims))
-        self.context = (
-            torch.nn.Linear(context_features, hidden_dims[0], bias=False) if context_features and hidden_dims else None
-        )
-        self.output: MaskedLinear | None = None
-        if hidden_dims:
-            self.output = MaskedLinear((rank[:, None] >= degree[-1][None, :]).repeat(outputs, 1))
-            start_at_zero(self.output)
-        self.skip: MaskedLinear | None = None
-        self.skip_context: torch.nn.Linear | None = None
-        if skip_connections or not hidden_dims:
-            self.skip = MaskedLinear((rank[:, None] > rank[None, :]).repeat(outputs, 1), bias=not hidden_dims)
-            start_at_zero(self.skip)
-            if context_features:
-                self.skip_context = torch.nn.Linear(context_features, outputs * rank.shape[0], bias=False)
+        context = dependence.context_features > 0
+        self.context = MaskedLinear(dependence.context(kinds[0]), bias=False) if context and kinds else None
+
+        def layers(of: Sequence[int] | None, bias: bool) -> Sequence[MaskedLinear]:
+            """The last layer, in blocks: from hidden units, or from the inputs."""
+            made, start = [], 0
+            for steps in self.block_steps:
+                stop = start + sum(dependence.step_sizes[s] for s in steps)
+                drives = [k for k in dependence.drives[start:stop] for _ in range(block)]
+                if of is None:
+                    mask = dependence.inputs(drives)[:, : max(1, sum(self.step_sizes[: steps[-1]]))]
+                else:
+                    mask = dependence.between(drives, of[: self.known_units[-1][steps[-1]]])
+                made.append(MaskedLinear(mask.repeat(outputs, 1), bias=bias))
+                start_at_zero(made[-1])
+                start = stop
+            return cast(Sequence[MaskedLinear], torch.nn.ModuleList(made))
+
+        self.output = layers(kinds[-1], True) if kinds else None
+        self.skip: Sequence[MaskedLinear] | None = None
+        self.skip_context: MaskedLinear | None = None
+        if skip_connections or not kinds:
+            self.skip = layers(None, not kinds)
+            if context:
+                drives = [k for k in dependence.drives for _ in range(block)]
+                self.skip_context = MaskedLinear(dependence.context(drives).repeat(outputs, 1), bias=False)
                 start_at_zero(self.skip_context)
 
     @property
-    def last(self) -> MaskedLinear:
+    def last(self) -> Sequence[MaskedLinear]:
         """The layer with the outputs' bias: the output layer, and without hidden layers the skip connections."""
-        return cast(MaskedLinear, self.skip if self.output is None else self.output)
+        return cast(Sequence[MaskedLinear], self.skip if self.output is None else self.output)
+
+    @property
+    def block_sizes(self) -> list[int]:
+        """How many coordinates each of :meth:`blocks` is for."""
+        return [sum(self.step_sizes[s] for s in steps) for steps in self.block_steps]
 
     def forward(self, x: torch.Tensor, context: torch.Tensor | None) -> torch.Tensor:
         """Applies the network to all steps at once."""
-        out: torch.Tensor | None = None
-        if self.output is not None:
-            h = x
-            # Not slices: a slice of a ModuleList is a new module, made at each call.
-            for index, (layer, activation) in enumerate(zip(self.hidden, self.activations, strict=True)):
-                new = layer(h)
-                if index == 0 and self.context is not None:
-                    new = new + self.context(context)
-                new = activation(new)
-                h = new + h if self.residual and index > 0 else new
-            out = self.output(h)
-        if self.skip is not None:
-            direct = self.skip(x)
-            if self.skip_context is not None:
-                direct = direct + self.skip_context(context)
-            out = direct if out is None else out + direct
-        assert out is not None  # one of the two is always there
-        return torch.unflatten(out, -1, (self.outputs, -1))
+        found = list(self.blocks(x, context))
+        return found[0] if len(found) == 1 else torch.cat(found, -1)
+
+    def blocks(self, x: torch.Tensor, context: torch.Tensor | None) -> Iterator[torch.Tensor]:
+        """Applies the network to all steps at once; the coordinates come block after block."""
+        h = x
+        # Not slices: a slice of a ModuleList is a new module, made at each call.
+        for index, (layer, activation) in enumerate(zip(self.hidden, self.activations, strict=True)):
+            new = layer(h)
+            if index == 0 and self.context is not None:
+                new = new + self.context(context)
+            new = activation(new)
+            h = new + h if self.residual and index > 0 else new
+        direct = self._from_context(context)
+        start = 0
+        for index, size in enumerate(self.block_sizes):
+            out = torch.unflatten(self.last[index](x if self.output is None else h), -1, (self.outputs, size))
+            if self.output is not None and self.skip is not None:
+                out = out + torch.unflatten(self.skip[index](x), -1, (self.outputs, size))
+            if direct is not None:
+                out = out + direct[..., start : start + size]
+            start += size
+            yield out
+
+    def _from_context(self, context: torch.Tensor | None) -> torch.Tensor | None:
+        return None if self.skip_context is None else self.skip_context(context).unflatten(-1, (self.outputs, -1))
+
+
+def _steps_of_blocks(sizes: Sequence[int], outputs: int) -> list[list[int]]:
+    """Returns which steps each block of the last layer is for."""
+    total = sum(sizes)
+    width = VECTOR * math.ceil(max(ROWS_OF_A_BLOCK / outputs, total / MOST_BLOCKS) / VECTOR)
+    last = max(1, round(total / width)) - 1
+    blocks: dict[int, list[int]] = {}
+    start = 0
+    for step, size in enumerate(sizes):
+        blocks.setdefault(min(start // width, last), []).append(step)
+        start += size
+    return list(blocks.values())
 
 
 class Growing:
@@ -175,66 +204,62 @@ class Growing:
 class MaskedDenseSteps:
     """The same network one step at a time, evaluating each hidden unit and each output exactly once.
 
-    Hidden units are sorted by degree, so at step ``s`` the units of degree ``s`` join those known before, each reading
-    a prefix of the layer below. No mask is needed: a prefix is exactly what the masks leave in force. All steps
-    together cost no more multiply-adds than one :meth:`MaskedDense.forward`, about half where ``steps`` is large.
+    Hidden units are sorted by the step at which they are known, so at each step some join those known before, reading
+    a prefix of the layer below. All steps together cost no more multiply-adds than one :meth:`MaskedDense.forward`,
+    about half where there are many.
 
     Args:
         net: the network.
-        order: the order it was made with.
         context: the context, or None.
         batch: the batch shape of the values to come.
     """
 
-    def __init__(self, net: MaskedDense, order: torch.Tensor, context: torch.Tensor | None, batch: torch.Size) -> None:
+    def __init__(self, net: MaskedDense, context: torch.Tensor | None, batch: torch.Size) -> None:
         self.net = net
-        self.batch = batch
-        self.columns = (order[:, None] * net.block + torch.arange(net.block, device=order.device)).reshape(-1)
-        nothing = net.last.bias.new_zeros((*batch, 0))
-        self.known = Growing(nothing, self.columns.shape[0])  # the coordinates so far, in step order
+        nothing = net.last[0].weight.new_zeros((*batch, 0))
+        self.known = Growing(nothing, sum(net.step_sizes))  # the coordinates so far
         # The hidden units so far, layer by layer.
         self.units = [Growing(nothing, layer.out_features) for layer in net.hidden]
-        self.bias = self._by_coordinate(net.last.bias)
         self.from_context = None if net.context is None else net.context(context)
-        self.weights = [layer.weight for layer in net.hidden]
-        self.rows: torch.Tensor | None = None
-        if net.output is not None:
-            self.weights[0] = self.weights[0].index_select(1, self.columns)
-            self.rows = self._by_coordinate(net.output.weight)
-        self.skip_rows: torch.Tensor | None = None
-        if net.skip is not None:
-            self.skip_rows = self._by_coordinate(net.skip.weight).index_select(2, self.columns)
-        self.skip_from_context: torch.Tensor | None = None
-        if net.skip_context is not None:
-            by_output = torch.unflatten(net.skip_context(context), -1, (net.outputs, -1))
-            self.skip_from_context = by_output.index_select(-1, self.columns)
+        self.weights = [layer.in_force for layer in net.hidden]
+        self.rows = None if net.output is None else self._by_step(net.output)
+        self.skip_rows = None if net.skip is None else self._by_step(net.skip)
+        bias = torch.cat([layer.bias.unflatten(0, (net.outputs, -1)) for layer in net.last], -1)
+        self.bias = bias.mT.split(net.step_sizes)
+        self.skip_from_context: Sequence[torch.Tensor] | None = None
+        from_context = net._from_context(context)
+        if from_context is not None:
+            self.skip_from_context = from_context.split(net.step_sizes, -1)
 
-    def _by_coordinate(self, rows: torch.Tensor) -> torch.Tensor:
-        # (outputs * coordinates, ...) to (coordinates in step order, outputs, ...)
-        return torch.unflatten(rows, 0, (self.net.outputs, -1)).transpose(0, 1).index_select(0, self.columns)
+    def _by_step(self, blocks: Sequence[MaskedLinear]) -> list[torch.Tensor]:
+        """Returns the weights of each step, ``(coordinates * outputs, columns of its block)``."""
+        found = []
+        for layer, steps in zip(blocks, self.net.block_steps, strict=True):
+            by_coordinate = layer.in_force.unflatten(0, (self.net.outputs, -1)).transpose(0, 1).contiguous()
+            found += [rows.flatten(0, 1) for rows in by_coordinate.split([self.net.step_sizes[s] for s in steps])]
+        return found
 
     def outputs(self, step: int) -> torch.Tensor:
-        """Returns ``(*batch, outputs, block)`` for the coordinates of ``step``, all values before it being known."""
+        """Returns ``(*batch, outputs, coordinates of the step)``, all values before it being known."""
         net = self.net
-        here = slice(step * net.block, (step + 1) * net.block)
-        out = self.bias[here].flatten()
+        out = self.bias[step].flatten()
         if self.rows is not None:
             last = self._advance(step)
-            out = F.linear(last, self.rows[here].flatten(0, 1)[:, : last.shape[-1]], out)
+            out = F.linear(last, self.rows[step][:, : last.shape[-1]], out)
         if self.skip_rows is not None:
             known = self.known.value
-            out = out + F.linear(known, self.skip_rows[here].flatten(0, 1)[:, : known.shape[-1]])
-        out = torch.unflatten(out, -1, (net.block, net.outputs)).transpose(-1, -2)
+            out = out + F.linear(known, self.skip_rows[step][:, : known.shape[-1]])
+        out = torch.unflatten(out, -1, (-1, net.outputs)).transpose(-1, -2)
         if self.skip_from_context is not None:
-            out = out + self.skip_from_context[..., here]
+            out = out + self.skip_from_context[step]
         return out
 
     def update(self, values: torch.Tensor) -> None:
-        """Takes the values ``(*batch, block)`` of the step just asked for."""
+        """Takes the values of the step just asked for, ``(*batch, coordinates of the step)``."""
         self.known.add(values)
 
     def _advance(self, step: int) -> torch.Tensor:
-        """Evaluates the hidden units of degree ``step`` in every layer; returns all known units of the last."""
+        """Evaluates the hidden units that are known from ``step`` on; returns all known units of the last layer."""
         net = self.net
         below = self.known.value
         for index, (layer, activation) in enumerate(zip(net.hidden, net.activations, strict=True)):
@@ -246,7 +271,7 @@ class MaskedDenseSteps:
                     new = new + self.from_context[..., start:stop]
                 new = activation(new)
                 if net.residual and index > 0:
-                    new = new + below[..., start:stop]  # equal widths have equal degrees
+                    new = new + below[..., start:stop]  # equal widths have equal kinds
                 units.add(new)
             below = units.value
         return below

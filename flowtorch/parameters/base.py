@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, final
 
 import torch
@@ -180,12 +180,16 @@ class AutoregressiveSteps(abc.ABC):
 class BoundAutoregressiveParameters(BoundParameters):
     """A bound conditioner that knows how to go one step at a time.
 
+    It sees coordinates in the order of the steps, and gives their parameters in that order: who calls it puts them in
+    ``order``.
+
     Args:
         layout: the shapes to produce; its coordinates' shape is ``input_shape``.
         input_shape: the event's shape; the first axis is the one that is autoregressive.
         context_shape: the shape of the context, or None.
         order: the indices along the first axis in the order in which they are met; kept in the state.
         step_sizes: how many of them each step covers; one each by default.
+        block_sizes: how many of them each of :meth:`blocks` covers; all by default.
     """
 
     order: torch.Tensor
@@ -197,11 +201,23 @@ class BoundAutoregressiveParameters(BoundParameters):
         context_shape: torch.Size | None,
         order: torch.Tensor,
         step_sizes: Sequence[int] | None = None,
+        block_sizes: Sequence[int] | None = None,
     ) -> None:
         super().__init__(layout, input_shape, context_shape)
         self.event: torch.Size = input_shape
         self.step_sizes = tuple(step_sizes) if step_sizes is not None else (1,) * input_shape[0]
+        self.block_sizes = tuple(block_sizes) if block_sizes is not None else (input_shape[0],)
         self.register_buffer("order", order)
+
+    @property
+    def dependence(self) -> torch.Tensor:
+        """Which coordinate (rows) may depend on which (columns) along the first axis, in the order of steps."""
+        step = torch.arange(len(self.step_sizes)).repeat_interleave(torch.tensor(self.step_sizes))
+        return step[:, None] > step[None, :]
+
+    def blocks(self, x: torch.Tensor, context: torch.Tensor | None) -> Iterator[tuple[torch.Tensor, ...]]:
+        """Yields the parameters for consecutive blocks of coordinates; by default one, of all."""
+        yield self(x, context)
 
     def sequential(self, context: torch.Tensor | None, batch: torch.Size) -> AutoregressiveSteps:
         """Starts a pass over the steps. By default each recomputes everything: slow, and always right."""
@@ -220,21 +236,19 @@ class RecomputedSteps(AutoregressiveSteps):
         sizes = bound.step_sizes
         self.starts = [sum(sizes[:i]) for i in range(len(sizes))]
 
-    def _where(self, step: int) -> torch.Tensor:
-        return self.bound.order[self.starts[step] : self.starts[step] + self.bound.step_sizes[step]]
-
     def parameters(self, step: int) -> tuple[torch.Tensor, ...]:
         """Returns the parameters of the step's coordinates."""
         found = self.bound(self.x, self.context)
-        where = self._where(step)
-        layout = self.bound.layout
-        return tuple(
-            p.index_select(self.axis - len(trailing), where) for p, trailing in zip(found, layout.trailing, strict=True)
-        )
+        start, size = self.starts[step], self.bound.step_sizes[step]
+        trailing = self.bound.layout.trailing
+        return tuple(p.narrow(self.axis - len(t), start, size) for p, t in zip(found, trailing, strict=True))
 
     def update(self, step: int, values: torch.Tensor) -> None:
         """Takes the values of the step's coordinates."""
-        self.x = self.x.to(values.dtype).index_copy(self.axis, self._where(step), values)
+        start = self.starts[step]
+        before, rest = self.x.narrow(self.axis, 0, start), self.x.shape[self.axis] - start - values.shape[self.axis]
+        after = self.x.narrow(self.axis, self.x.shape[self.axis] - rest, rest)
+        self.x = torch.cat([before.to(values.dtype), values, after.to(values.dtype)], self.axis)
 
 
 def need_context(who: str, input_shape: torch.Size | None, context_shape: torch.Size | None) -> None:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import final
 
 import torch
 
 from .. import options
-from ..errors import OptionError, OptionTypeError, ShapeError
-from ..nn import MaskedDense, MaskedDenseSteps
+from ..errors import OptionError, ShapeError
+from ..nn import Dependence, MaskedDense, MaskedDenseSteps
 from ..specification import register
 from ..types import ModuleFactory, numel
 from .base import AutoregressiveParameters, AutoregressiveSteps, BoundAutoregressiveParameters, ParameterLayout
 from .base import flat as flatten
 from .dense_nn import DenseNN
+from .steps import Steps, as_adjacency, as_permutation, draw_order, in_passes, of_graph
 
 
 @register
@@ -33,17 +34,26 @@ class MADE(AutoregressiveParameters):
     Hidden layers narrower than the number of coordinates cannot carry all of them: ``skip_connections`` then restores
     the dependences that are lost.
 
+    Steps may cover several coordinates at once: ``passes=n`` goes through all in ``n`` steps (two are a coupling in
+    both halves, one after the other), and with a graph, ``adjacency``, there are as many as the graph is deep. The
+    inverse is the faster, the fewer there are.
+
     Args:
         hidden_dims: the widths of the hidden layers.
         nonlinearity: the class of the activations; they must act on each unit alone.
         permutation: the order :math:`\pi` in which coordinates are met, ``permutation[0]`` first. None draws one at
             each binding, as stacked layers need different ones, and keeps it in the ``state_dict``.
+        passes: in how many steps coordinates are met, as many in each as go evenly; None for one in each. At most as
+            many as there are coordinates are taken.
+        adjacency: which coordinates each coordinate sees, in place of all before it: rows of booleans, one for each
+            coordinate, ``adjacency[i][j]`` for what ``i`` sees of ``j``; a graph without cycles. Columns after those
+            are for the features of the context; without them each coordinate sees the whole context.
         skip_connections: adds a linear map from the input to the parameters.
         residual: adds the input of every hidden layer but the first to its output (one width).
 
     Raises:
         OptionError, OptionTypeError: for options out of range.
-        ShapeError: when a permutation of another length is bound.
+        ShapeError: when a permutation or an adjacency of another size is bound.
 
     Example:
         >>> from flowtorch.bijectors import AffineAutoregressive
@@ -53,6 +63,8 @@ class MADE(AutoregressiveParameters):
 
     References:
         Masked Autoencoder for Distribution Estimation (Germain et al., 2015), https://arxiv.org/abs/1502.03509, sec. 4.
+        Structured Neural Networks for Density Estimation and Causal Inference (Chen et al., 2023),
+        https://arxiv.org/abs/2311.02221, sec. 3.
         Masked Autoregressive Flow for Density Estimation (Papamakarios et al., 2017), https://arxiv.org/abs/1705.07057.
     """
 
@@ -60,6 +72,8 @@ class MADE(AutoregressiveParameters):
     _: KW_ONLY
     nonlinearity: ModuleFactory = torch.nn.ReLU
     permutation: Sequence[int] | None = None
+    passes: int | None = None
+    adjacency: Sequence[Sequence[bool]] | None = None
     skip_connections: bool = False
     residual: bool = False
 
@@ -72,6 +86,15 @@ class MADE(AutoregressiveParameters):
             options.residual_widths("MADE", self.hidden_dims)
         if self.permutation is not None:
             object.__setattr__(self, "permutation", as_permutation("MADE", self.permutation))
+        if self.passes is not None:
+            options.integer("MADE", "passes", self.passes, minimum=1)
+        if self.adjacency is not None:
+            object.__setattr__(self, "adjacency", as_adjacency("MADE", self.adjacency))
+            if self.permutation is not None or self.passes is not None:
+                raise OptionError(
+                    "MADE: adjacency alone, which has its own order, is expected; got permutation="
+                    f"{self.permutation}, passes={self.passes} beside it."
+                )
 
     def _bind(
         self, layout: ParameterLayout, input_shape: torch.Size | None, context_shape: torch.Size | None
@@ -91,9 +114,16 @@ class MADE(AutoregressiveParameters):
         """The dense network that takes its place where there is one step only."""
         return DenseNN(self.hidden_dims, nonlinearity=self.nonlinearity, residual=self.residual)
 
+    def steps(self, size: int, context_features: int) -> Steps:
+        """Returns the steps in which ``size`` coordinates are met; draws the order where none is given."""
+        if self.adjacency is not None:
+            return of_graph("MADE", self.adjacency, size, context_features)
+        return in_passes(draw_order("MADE", self.permutation, size), self.passes, context_features)
+
     def describe(self) -> str:
         """Returns a few words on what this is, for summaries."""
-        return f"MADE{self.hidden_dims}"
+        steps = "" if self.passes is None else f" in {self.passes} passes"
+        return f"MADE{self.hidden_dims}{steps if self.adjacency is None else ' over a graph'}"
 
 
 class BoundMADE(BoundAutoregressiveParameters):
@@ -102,26 +132,41 @@ class BoundMADE(BoundAutoregressiveParameters):
     def __init__(
         self, plan: MADE, layout: ParameterLayout, input_shape: torch.Size, context_shape: torch.Size | None
     ) -> None:
-        steps = input_shape[0]
-        super().__init__(layout, input_shape, context_shape, draw_order("MADE", plan.permutation, steps))
-        self.net = MaskedDense(
-            self.order,
-            layout.count // steps,
-            0 if context_shape is None else numel(context_shape),
+        size, context_features = input_shape[0], 0 if context_shape is None else numel(context_shape)
+        steps = plan.steps(size, context_features)
+        block = layout.count // size
+        net = MaskedDense(
+            Dependence(steps.sees, steps.sizes, block, context_features),
             plan.hidden_dims,
             layout.per_coordinate,
             nonlinearity=plan.nonlinearity,
             skip_connections=plan.skip_connections,
             residual=plan.residual,
         )
+        block_sizes = [size // block for size in net.block_sizes]
+        super().__init__(layout, input_shape, context_shape, steps.order, steps.sizes, block_sizes)
+        self.net = net
+        self.sees = steps.sees
+
+    @property
+    def dependence(self) -> torch.Tensor:
+        """Which coordinate (rows) may depend on which (columns) along the first axis, in the order of steps."""
+        size = len(self.sees)
+        return torch.tensor([[bool(kind >> j & 1) for j in range(size)] for kind in self.sees])
 
     def forward(self, x: torch.Tensor | None, context: torch.Tensor | None) -> tuple[torch.Tensor, ...]:
         """Returns the parameters of all coordinates at once."""
         return self.layout.cut(self.net(self.flat_input(x), self.flat_context(context)))
 
+    def blocks(self, x: torch.Tensor, context: torch.Tensor | None) -> Iterator[tuple[torch.Tensor, ...]]:
+        """Yields the parameters for consecutive blocks of coordinates."""
+        found = self.net.blocks(flatten(x, self.event), self.flat_context(context))
+        for size, out in zip(self.block_sizes, found, strict=True):
+            yield self.layout.cut(out, (size, *self.event[1:]))
+
     def sequential(self, context: torch.Tensor | None, batch: torch.Size) -> BoundMADESteps:
         """Starts a pass over the steps in which each hidden unit and each output is evaluated once."""
-        return BoundMADESteps(self, MaskedDenseSteps(self.net, self.order, self.flat_context(context), batch))
+        return BoundMADESteps(self, MaskedDenseSteps(self.net, self.flat_context(context), batch))
 
 
 class BoundMADESteps(AutoregressiveSteps):
@@ -129,33 +174,14 @@ class BoundMADESteps(AutoregressiveSteps):
 
     def __init__(self, bound: BoundMADE, steps: MaskedDenseSteps) -> None:
         self.bound, self.steps = bound, steps
-        self.shape = torch.Size((1, *bound.event[1:]))
+
+    def _shape(self, step: int) -> torch.Size:
+        return torch.Size((self.bound.step_sizes[step], *self.bound.event[1:]))
 
     def parameters(self, step: int) -> tuple[torch.Tensor, ...]:
         """Returns the parameters of the step's coordinates."""
-        return self.bound.layout.cut(self.steps.outputs(step), self.shape)
+        return self.bound.layout.cut(self.steps.outputs(step), self._shape(step))
 
     def update(self, step: int, values: torch.Tensor) -> None:
         """Takes the values of the step's coordinates."""
-        self.steps.update(flatten(values, self.shape))
-
-
-def as_permutation(who: str, value: object) -> tuple[int, ...]:
-    """Returns a permutation of ``0 .. n-1`` as a tuple, or refuses it."""
-    items = value.tolist() if hasattr(value, "tolist") else value  # a tensor, or numpy's
-    if not isinstance(items, Sequence) or any(isinstance(i, bool) or not isinstance(i, int) for i in items):
-        raise OptionTypeError(f"{who}: permutation is expected to be a sequence of integers; got {value!r}.")
-    if sorted(items) != list(range(len(items))):
-        raise OptionError(
-            f"{who}: permutation is expected to hold each of 0 .. {len(items) - 1} once; got {tuple(items)}."
-        )
-    return tuple(items)
-
-
-def draw_order(who: str, permutation: Sequence[int] | None, size: int) -> torch.Tensor:
-    """Returns ``permutation`` as a tensor, or a random one of this size."""
-    if permutation is None:
-        return torch.randperm(size)
-    if len(permutation) != size:
-        raise ShapeError(f"{who}: permutation has {len(permutation)} entries; got {size} coordinates to permute.")
-    return torch.tensor(permutation)
+        self.steps.update(flatten(values, self._shape(step)))

@@ -61,13 +61,16 @@ def zero_pattern(case: Case) -> None:
     split = torch.Size((axis.size, *axis.block))
     x = axis.split(case.x((3,)))
     jacobian = autodiff_jacobian(lambda v: axis.split(bound.forward(axis.join(v), context)), x, split)
-    step = torch.zeros(axis.size, dtype=torch.long)
     if isinstance(bound, BoundAutoregressive):
-        step[bound.params.order] = torch.arange(axis.size)
+        place = bound.params.order.argsort()
+        before = bound.params.dependence[place][:, place]
     else:
+        step = torch.zeros(axis.size, dtype=torch.long)
         step[bound.driven.index] = 1
-    step = step.repeat_interleave(numel(axis.block))
-    may = (step[:, None] > step[None, :]) | torch.eye(len(step), dtype=torch.bool)
+        before = step[:, None] > step[None, :]
+    block = numel(axis.block)
+    before = before.repeat_interleave(block, 0).repeat_interleave(block, 1)
+    may = before | torch.eye(len(before), dtype=torch.bool)
     if bool((jacobian[:, ~may] != 0).any()):
         raise AssertionError("a coordinate depends on one that it must not depend on.")
     free = isinstance(bound.params, BoundTensor)

@@ -26,6 +26,9 @@ def net(*hidden: int, **options: object) -> MADE:
     return MADE(hidden, nonlinearity=torch.nn.Tanh, **options)  # type: ignore[arg-type]
 
 
+# Two causes, 4 and 2; 0 is an effect of 4, 1 of both, 3 of 0 and 1.
+GRAPH = ((0, 0, 0, 0, 1), (0, 0, 1, 0, 1), (0, 0, 0, 0, 0), (1, 1, 0, 0, 0), (0, 0, 0, 0, 0))
+
 VARIANTS = {
     "drawn": Variant(net(12, 10), (4,)),
     "given": Variant(net(12, 10, permutation=(2, 0, 3, 1)), (4,)),
@@ -39,6 +42,12 @@ VARIANTS = {
     "residual and skip": Variant(net(9, 9, residual=True, skip_connections=True), (4,), (2,)),
     "blocks": Variant(net(12, 10, permutation=(1, 2, 0)), (3, 2)),
     "blocks of two dimensions": Variant(net(9, 9, residual=True, skip_connections=True), (3, 1, 2), (2,)),
+    "passes": Variant(net(12, 10, passes=2), (5,), (2,)),
+    "passes, slices": Variant(net(12, 10, passes=3, permutation=(3, 1, 0, 2), skip_connections=True), (4, 2)),
+    "more passes than coordinates": Variant(net(12, 10, passes=9), (3,)),
+    "graph": Variant(net(12, 10, adjacency=GRAPH), (5,)),
+    "graph, context": Variant(net(12, 12, adjacency=GRAPH, residual=True), (5,), (2,)),
+    "graph, slices": Variant(net(12, adjacency=GRAPH, skip_connections=True), (5, 2), (1,)),
     "narrow with skip": Variant(net(2, 3, skip_connections=True), (5,)),
 }
 every_variant = pytest.mark.parametrize("name", VARIANTS)
@@ -56,6 +65,16 @@ def bind(v: Variant, seed: int = 0) -> BoundAutoregressiveParameters:
     return bound
 
 
+def may_see(v: Variant, order: list[int]) -> torch.Tensor:
+    """Which coordinate may see which, in the order of steps, from the plan's options."""
+    size = len(order)
+    if v.plan.adjacency is not None:
+        return torch.tensor([[bool(v.plan.adjacency[i][j]) for j in order] for i in order])
+    passes = size if v.plan.passes is None else min(v.plan.passes, size)
+    step = [((place + 1) * passes - 1) // size for place in range(size)]
+    return torch.tensor([[a > b for b in step] for a in step])
+
+
 def inputs(v: Variant, batch: tuple[int, ...] = (2, 3)) -> tuple[torch.Tensor, torch.Tensor | None]:
     generator = torch.Generator().manual_seed(1)
     x = torch.randn((*batch, *v.event), dtype=torch.float64, generator=generator)
@@ -71,16 +90,15 @@ def run_steps(
     *,
     default: bool = False,
 ) -> list[torch.Tensor]:
-    """The parameters given one step at a time, put back in place."""
+    """The parameters given one step at a time."""
     dims = x.dim() - len(bound.event)
     start = BoundAutoregressiveParameters.sequential if default else type(bound).sequential
     steps = start(bound, context, x.shape[:dims])
-    order = bound.order.tolist()
     parts = []
-    for step, i in enumerate(order):
+    for step, values in enumerate(x.split(bound.step_sizes, dims)):
         parts.append(steps.parameters(step))
-        steps.update(step, x.narrow(dims, i, 1))
-    return [torch.cat([parts[order.index(i)][k] for i in range(len(order))], dims) for k in range(len(parts[0]))]
+        steps.update(step, values)
+    return [torch.cat(of_all_steps, dims) for of_all_steps in zip(*parts, strict=True)]
 
 
 @every_variant
@@ -97,8 +115,9 @@ def test_parameters_depend_on_all_that_comes_before_and_on_nothing_else(name: st
     bound, (x, context) = bind(v), inputs(v, ())
     if v.plan.permutation is not None:
         assert bound.order.tolist() == list(v.plan.permutation)
-    rank = bound.order.argsort().repeat_interleave(numel(v.event[1:]))
-    before = rank[:, None] > rank[None, :]
+    block = numel(v.event[1:])
+    before = may_see(v, bound.order.tolist()).repeat_interleave(block, 0).repeat_interleave(block, 1)
+    assert torch.equal(bound.dependence.repeat_interleave(block, 0).repeat_interleave(block, 1), before)
     size = numel(v.event)
     for k, trailing in enumerate(TRAILING):
         jacobian = torch.autograd.functional.jacobian(lambda t, k=k: bound(t, context)[k], x)
@@ -175,13 +194,13 @@ def test_each_binding_draws_its_own_order() -> None:
 
 @pytest.mark.parametrize("hidden", [(), (5,), (7, 3), (4, 4, 4)], ids=str)
 def test_layers_are_added_and_removed_by_hidden_dims(hidden: tuple[int, ...]) -> None:
-    d, c, k = 3, 2, 1 + 4 + 6
+    d, c, k = 3, 6, 1 + 4 + 6
     bound = MADE(hidden).bind([(d,), (d, 4), (d, 2, 3)], (d,), (c,), coordinate_dims=1)
     if hidden:
         widths = (d, *hidden, k * d)
         expected = sum(a * b + b for a, b in itertools.pairwise(widths)) + c * hidden[0]
     else:
-        expected = k * d * (d + c) + k * d
+        expected = k * d * (d - 1 + c) + k * d  # nothing comes after the last coordinate
     assert sum(p.numel() for p in bound.parameters()) == expected
     linear_layers = [m for m in bound.modules() if isinstance(m, torch.nn.Linear) and m.in_features != c]
     assert len(linear_layers) == len(hidden) + 1
@@ -192,7 +211,7 @@ def test_skip_connections_add_a_linear_map_of_input_and_context() -> None:
         bound = MADE((5, 5), **options).bind([(3,), (3, 4)], (3,), (2,), coordinate_dims=1)
         return sum(p.numel() for p in bound.parameters())
 
-    assert size(skip_connections=True) - size() == 5 * 3 * 3 + 5 * 3 * 2
+    assert size(skip_connections=True) - size() == 5 * 3 * (3 - 1) + 5 * 3 * 2
     assert size(residual=True) == size()
 
 
@@ -211,18 +230,39 @@ def test_default_steps_may_cover_several_slices() -> None:
     class Pairs(BoundAutoregressiveParameters):
         def forward(self, x: torch.Tensor | None, context: torch.Tensor | None) -> tuple[torch.Tensor, ...]:
             assert x is not None
-            a, b = x[..., self.order[:2]], x[..., self.order[2:]]
-            parts = torch.cat([torch.zeros_like(a), b * 0 + a.sum(-1, keepdim=True)], -1)
-            return (parts[..., self.order.argsort()],)
+            return (torch.cat([torch.zeros_like(x[..., :2]), x[..., :2].sum(-1, keepdim=True).expand(2, 2)], -1),)
 
     layout = bind(VARIANTS["drawn"]).layout
     layout = type(layout)((torch.Size((4,)),), 1)
-    order = torch.tensor([3, 1, 0, 2])
-    bound = Pairs(layout, torch.Size((4,)), None, order, step_sizes=(2, 2))
-    x = torch.tensor([[1.0, 2.0, 3.0, 4.0], [5.0, 6.0, 7.0, 9.0]], dtype=torch.float64)
+    bound = Pairs(layout, torch.Size((4,)), None, torch.tensor([3, 1, 0, 2]), step_sizes=(2, 2))
     steps = bound.sequential(None, torch.Size((2,)))
     (first,) = steps.parameters(0)
-    steps.update(0, x[:, [3, 1]])
+    steps.update(0, torch.tensor([[4.0, 2.0], [9.0, 6.0]], dtype=torch.float64))
     (second,) = steps.parameters(1)
     assert first.tolist() == [[0.0, 0.0], [0.0, 0.0]]
     assert second.tolist() == [[6.0, 6.0], [15.0, 15.0]]
+    assert bound.dependence.int().tolist() == [[0, 0, 0, 0], [0, 0, 0, 0], [1, 1, 0, 0], [1, 1, 0, 0]]
+
+
+def test_a_graph_has_as_many_steps_as_it_is_deep_and_passes_are_even() -> None:
+    assert bind(VARIANTS["graph"]).step_sizes == (2, 2, 1)
+    assert bind(VARIANTS["graph"]).order.tolist() == [2, 4, 0, 1, 3]
+    assert bind(VARIANTS["passes"]).step_sizes == (2, 3)
+    assert bind(VARIANTS["more passes than coordinates"]).step_sizes == (1, 1, 1)
+
+
+def test_a_graph_may_say_what_each_coordinate_sees_of_the_context() -> None:
+    graph = tuple((*row, i % 2, i > 2) for i, row in enumerate(GRAPH))
+    bound = bind(Variant(net(20, 15, adjacency=graph), (5,), (2,)))
+    x, context = inputs(VARIANTS["graph, context"], ())
+    sees = torch.autograd.functional.jacobian(lambda c: bound(x, c)[0], context) != 0
+    expected = torch.tensor([graph[i][5:] for i in bound.order.tolist()]) > 0
+    assert torch.equal(sees, expected)
+
+
+def test_an_adjacency_is_stored_as_rows_of_booleans() -> None:
+    plan = MADE(adjacency=torch.tensor(GRAPH))  # type: ignore[arg-type]
+    assert plan == MADE(adjacency=GRAPH) and hash(plan) == hash(MADE(adjacency=GRAPH))
+    assert plan.adjacency is not None and plan.adjacency[0] == (False, False, False, False, True)
+    assert MADE(passes=2).describe() == "MADE(256, 256) in 2 passes"
+    assert plan.describe() == "MADE(256, 256) over a graph"
