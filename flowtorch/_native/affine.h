@@ -51,8 +51,7 @@ template <class T>
 void affine_forward(const Problem& p, int64_t begin, int64_t end) {
     using M = Maths<T>;
     using V = Vec<T>;
-    for (int64_t start = begin; start < end; start += kLanes<T>) {
-        const Tile<T> tile(p, start, end);
+    for (Tile<T> tile(p, begin, end); tile.next();) {
         const V x = tile.load(0), loc = tile.load(1);
         V log_s = LogScale<T>(tile.load(2), p, false).value;
         log_s = p.inverse ? -log_s : log_s;
@@ -72,8 +71,7 @@ template <class T>
 void affine_backward(const Problem& p, int64_t begin, int64_t end) {
     using M = Maths<T>;
     using V = Vec<T>;
-    for (int64_t start = begin; start < end; start += kLanes<T>) {
-        const Tile<T> tile(p, start, end);
+    for (Tile<T> tile(p, begin, end); tile.next();) {
         const V x = tile.load(0), loc = tile.load(1);
         const LogScale<T> log_scale(tile.load(2), p, true);
         const V gv = tile.load(3), gl = tile.load(4);

@@ -134,8 +134,7 @@ FLOWTORCH_INLINE void for_each(const Problem& p, int64_t start, int64_t end, con
             __builtin_memcpy(data[inputs + n] + start, &out[n], sizeof(out[n]));
         }
     }
-    for (; start < end; start += kLanes<T>) {
-        const Tile<T> tile(p, start, end);
+    for (Tile<T> tile(p, start, end); tile.next();) {
         for (int n = 0; n < inputs; ++n) {
             in[n] = tile.load(n);
         }

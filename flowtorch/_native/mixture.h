@@ -90,8 +90,7 @@ template <class T, bool normal>
 void mixture_forward_of(const Problem& p, int64_t begin, int64_t end) {
     using M = Maths<T>;
     using V = Vec<T>;
-    for (int64_t start = begin; start < end; start += kLanes<T>) {
-        const Tile<T> tile(p, start, end);
+    for (Tile<T> tile(p, begin, end); tile.next();) {
         Mixture<T, normal> f(tile, p);
         for (int64_t k = 0; k < p.bins; ++k) {
             f.add(f.terms(k), k);
@@ -112,8 +111,7 @@ void mixture_backward_of(const Problem& p, int64_t begin, int64_t end) {
     using M = Maths<T>;
     using V = Vec<T>;
     const T sign = p.centred ? T(-1) : T(1);
-    for (int64_t start = begin; start < end; start += kLanes<T>) {
-        const Tile<T> tile(p, start, end);
+    for (Tile<T> tile(p, begin, end); tile.next();) {
         Mixture<T, normal> f(tile, p);
         typename Mixture<T, normal>::Terms terms[flowtorch::kMaxBins];
         for (int64_t k = 0; k < p.bins; ++k) {

@@ -48,8 +48,7 @@ void linear_forward(const Problem& p, int64_t begin, int64_t end) {
     using M = Maths<T>;
     using V = Vec<T>;
     const Box<T> box(p);
-    for (int64_t start = begin; start < end; start += kLanes<T>) {
-        const Tile<T> tile(p, start, end);
+    for (Tile<T> tile(p, begin, end); tile.next();) {
         const V x = tile.load(kX), point = M::clamp(x, -box.bound, box.bound);
         const Shares<T> widths(tile, kWidths, p.bins), heights(tile, kHeights, p.bins);
         const Bin<T> bin = find_bin<T, inverse, true>(tile, p, box, widths, heights, point);
@@ -76,8 +75,7 @@ void linear_backward(const Problem& problem, int64_t begin, int64_t end) {
     using M = Maths<T>;
     using V = Vec<T>;
     const Box<T> box(problem);
-    for (int64_t start = begin; start < end; start += kLanes<T>) {
-        const Tile<T> tile(problem, start, end);
+    for (Tile<T> tile(problem, begin, end); tile.next();) {
         const V x = tile.load(kX), point = M::clamp(x, -box.bound, box.bound);
         const Shares<T> widths(tile, kWidths, problem.bins), heights(tile, kHeights, problem.bins);
         const Bin<T> bin = find_bin<T, inverse, true>(tile, problem, box, widths, heights, point);

@@ -44,8 +44,7 @@ void quadratic_forward(const Problem& p, int64_t begin, int64_t end) {
     using M = Maths<T>;
     using V = Vec<T>;
     const Box<T> box(p);
-    for (int64_t start = begin; start < end; start += kLanes<T>) {
-        const Tile<T> tile(p, start, end);
+    for (Tile<T> tile(p, begin, end); tile.next();) {
         const V x = tile.load(kX), point = M::clamp(x, -box.bound, box.bound);
         const Shares<T> widths(tile, kWidths, p.bins), heights(tile, kHeights, p.bins);
         const Bin<T> bin = find_bin<T, inverse, false>(tile, p, box, widths, heights, point);
@@ -73,8 +72,7 @@ void quadratic_backward(const Problem& p, int64_t begin, int64_t end) {
     using M = Maths<T>;
     using V = Vec<T>;
     const Box<T> box(p);
-    for (int64_t start = begin; start < end; start += kLanes<T>) {
-        const Tile<T> tile(p, start, end);
+    for (Tile<T> tile(p, begin, end); tile.next();) {
         const V x = tile.load(kX), point = M::clamp(x, -box.bound, box.bound);
         const Shares<T> widths(tile, kWidths, p.bins), heights(tile, kHeights, p.bins);
         const Bin<T> bin = find_bin<T, inverse, false>(tile, p, box, widths, heights, point);

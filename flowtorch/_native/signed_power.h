@@ -8,8 +8,7 @@ template <class T>
 void signed_power_forward(const Problem& p, int64_t begin, int64_t end) {
     using M = Maths<T>;
     using V = Vec<T>;
-    for (int64_t start = begin; start < end; start += kLanes<T>) {
-        const Tile<T> tile(p, start, end);
+    for (Tile<T> tile(p, begin, end); tile.next();) {
         const V x = tile.load(0), log_exponent = tile.load(1);
         const V log_size = M::log1p(M::abs(x)), exponent = M::exp(log_exponent), power = exponent * log_size;
         const V size = M::select(power > Real<T>::kLogLargest, M::splat(T(__builtin_inf())), M::expm1(power)) / exponent;
@@ -22,8 +21,7 @@ template <class T>
 void signed_power_backward(const Problem& p, int64_t begin, int64_t end) {
     using M = Maths<T>;
     using V = Vec<T>;
-    for (int64_t start = begin; start < end; start += kLanes<T>) {
-        const Tile<T> tile(p, start, end);
+    for (Tile<T> tile(p, begin, end); tile.next();) {
         const V x = tile.load(0), log_exponent = tile.load(1), gv = tile.load(2), gl = tile.load(3);
         const Mask<T> negative = x < T(0);
         const V size = M::abs(x), log_size = M::log1p(size), exponent = M::exp(log_exponent);

@@ -8,47 +8,36 @@ namespace {
 using flowtorch::Operand;
 using flowtorch::Problem;
 
-// The tile that starts at an element. Within one row whose elements lie side by side a vector is loaded at once,
-// otherwise lane by lane. Lanes beyond the last element repeat the first one, and are not stored.
+// Goes through the elements [begin, end), tile by tile: `for (Tile<T> tile(p, begin, end); tile.next();)`. Within
+// one row whose elements lie side by side a vector is loaded at once, as are rows of two, four or eight; otherwise lane by
+// lane. The last tile of a row starts early enough to be whole, and what it shares with the tile before is computed twice,
+// to the same numbers. Where rows are too short for that, tiles go on in the next row; lanes beyond the last element
+// repeat the first one of their tile, and are not stored.
 template <class T>
 class Tile {
 public:
-    FLOWTORCH_INLINE Tile(const Problem& problem, int64_t start, int64_t end) : problem_(problem) {
-        count_ = end - start < kLanes<T> ? int(end - start) : kLanes<T>;
-        const int inner = problem.dims - 1;
-        int64_t index[flowtorch::kMaxDims];
-        for (int d = inner; d > 0; --d) {
-            index[d] = start % problem.sizes[d];
-            start /= problem.sizes[d];
+    FLOWTORCH_INLINE Tile(const Problem& problem, int64_t begin, int64_t end)
+        : problem_(problem), inner_(problem.dims - 1), begin_(begin), start_(begin), end_(end) {
+        for (int d = inner_; d > 0; --d) {
+            index_[d] = begin % problem.sizes[d];
+            begin /= problem.sizes[d];
         }
-        index[0] = start;
-        const bool one_row = count_ == kLanes<T> && index[inner] + kLanes<T> <= problem.sizes[inner];
-        for (int n = 0; n < problem.operands; ++n) {
-            offset_[n][0] = offset(n, index);
-            const int64_t stride = problem.operand[n].strides[inner];
-            together_[n] = one_row && stride == 1;
-            same_[n] = one_row && stride == 0;
+        index_[0] = begin;
+        find_next();
+        aligned_ = begin_ % kLanes<T> == 0 && end % kLanes<T> == 0 && problem.sizes[inner_] % kLanes<T> == 0;
+        if (aligned_) {
+            set_modes(true, false);
         }
-        if (one_row) {
-            for (int n = 0; n < problem.operands; ++n) {
-                for (int i = 1; !together_[n] && !same_[n] && i < kLanes<T>; ++i) {
-                    offset_[n][i] = offset_[n][0] + i * problem.operand[n].strides[inner];
-                }
-            }
-            advance(index, kLanes<T>);
-            for (int n = 0; n < problem.operands; ++n) {
-                next_[n] = offset(n, index);
-            }
-            return;
+    }
+
+    // Goes to the next tile, if there is one; at first to the first.
+    FLOWTORCH_INLINE bool next() {
+        start_ += count_;
+        if (start_ >= end_) {
+            return false;
         }
-        for (int i = 1; i < kLanes<T>; ++i) {
-            if (i < count_) {
-                advance(index, 1);
-            }
-            for (int n = 0; n < problem.operands; ++n) {
-                offset_[n][i] = i < count_ ? offset(n, index) : offset_[n][0];
-            }
-        }
+        place();
+        return true;
     }
 
     // The numbers of operand n, of its bin k if it has bins; zeros if it is not there.
@@ -67,6 +56,12 @@ public:
             __builtin_prefetch(data + next_[n]);
         } else if (same_[n]) {
             value += data[offset_[n][0]];  // the gradient of a sum
+        } else if (rows_[n]) {
+            switch (problem_.sizes[inner_]) {
+                case 2: load_rows<2>(value, data, n); break;
+                case 4: load_rows<4>(value, data, n); break;
+                default: load_rows<8>(value, data, n);
+            }
         } else {
             T lanes[kLanes<T>];  // through memory: a lane put into a register costs more
             for (int i = 0; i < kLanes<T>; ++i) {
@@ -82,16 +77,107 @@ public:
         T* data = static_cast<T*>(operand.data) + k * operand.bin_stride;
         if (together_[n]) {
             __builtin_memcpy(data + offset_[n][0], &value, sizeof(value));
+        } else if (rows_[n]) {
+            switch (problem_.sizes[inner_]) {
+                case 2: store_rows<2>(value, data, n); break;
+                case 4: store_rows<4>(value, data, n); break;
+                default: store_rows<8>(value, data, n);
+            }
         } else {
             T lanes[kLanes<T>];
             __builtin_memcpy(lanes, &value, sizeof(value));
-            for (int i = 0; i < count_; ++i) {
+            for (int i = 0; i < stored_; ++i) {
                 data[offset_[n][i]] = lanes[i];
             }
         }
     }
 
 private:
+    template <int size>
+    FLOWTORCH_INLINE void load_rows(Vec<T>& value, const T* data, int n) const {
+        T lanes[kLanes<T>];
+        for (int i = 0; i < kLanes<T>; i += size) {
+            __builtin_memcpy(lanes + i, data + offset_[n][i], size * sizeof(T));
+        }
+        __builtin_memcpy(&value, lanes, sizeof(value));
+    }
+
+    template <int size>
+    FLOWTORCH_INLINE void store_rows(const Vec<T>& value, T* data, int n) const {
+        T lanes[kLanes<T>];
+        __builtin_memcpy(lanes, &value, sizeof(value));
+        for (int i = 0; i < kLanes<T>; i += size) {
+            __builtin_memcpy(data + offset_[n][i], lanes + i, size * sizeof(T));
+        }
+    }
+
+    // Finds the tile that starts at start_, and moves index_ and next_ behind it.
+    FLOWTORCH_INLINE void place() {
+        if (aligned_) {
+            for (int n = 0; n < problem_.operands; ++n) {
+                offset_[n][0] = next_[n];
+            }
+            in_one_row(kLanes<T>);
+            return;
+        }
+        const int64_t size = problem_.sizes[inner_], row = size - index_[inner_], rest = end_ - start_;
+        count_ = rest < kLanes<T> ? int(rest) : kLanes<T>;
+        const int within = row < count_ ? int(row) : count_;
+        const int shared = kLanes<T> - within;
+        const bool one_row = shared <= index_[inner_] && shared <= start_ - begin_;
+        const bool whole_rows = !one_row && count_ == kLanes<T> && index_[inner_] == 0 && size < kLanes<T> &&
+                                (size == 2 || size == 4 || size == 8);
+        set_modes(one_row, whole_rows);
+        for (int n = 0; n < problem_.operands; ++n) {
+            offset_[n][0] = next_[n] - (one_row ? shared * problem_.operand[n].strides[inner_] : 0);
+        }
+        if (one_row) {
+            in_one_row(within);
+            return;
+        }
+        const int run = whole_rows ? int(size) : 1;
+        for (int i = 0; i < kLanes<T>; i += run) {
+            for (int n = 0; n < problem_.operands; ++n) {
+                offset_[n][i] = i < count_ ? offset(n, index_) : offset_[n][0];
+                for (int c = 1; c < run && !rows_[n]; ++c) {
+                    offset_[n][i + c] = offset_[n][i] + c * problem_.operand[n].strides[inner_];
+                }
+            }
+            if (i < count_) {
+                advance(index_, run);
+            }
+        }
+        find_next();
+    }
+
+    // What is left to do for a tile within one row, of which the first offsets are known.
+    FLOWTORCH_INLINE void in_one_row(int count) {
+        count_ = count;
+        for (int n = 0; n < problem_.operands; ++n) {
+            for (int i = 1; !together_[n] && !same_[n] && i < kLanes<T>; ++i) {
+                offset_[n][i] = offset_[n][0] + i * problem_.operand[n].strides[inner_];
+            }
+        }
+        advance(index_, count);
+        find_next();
+    }
+
+    FLOWTORCH_INLINE void set_modes(bool one_row, bool whole_rows) {
+        stored_ = one_row ? kLanes<T> : count_;
+        for (int n = 0; n < problem_.operands; ++n) {
+            const int64_t stride = problem_.operand[n].strides[inner_];
+            together_[n] = one_row && stride == 1;
+            same_[n] = one_row && stride == 0;
+            rows_[n] = whole_rows && stride == 1;
+        }
+    }
+
+    FLOWTORCH_INLINE void find_next() {
+        for (int n = 0; n < problem_.operands; ++n) {
+            next_[n] = offset(n, index_);
+        }
+    }
+
     FLOWTORCH_INLINE void advance(int64_t* index, int64_t steps) const {
         int d = problem_.dims - 1;
         for (index[d] += steps; d > 0 && index[d] >= problem_.sizes[d]; --d) {
@@ -109,9 +195,14 @@ private:
     }
 
     const Problem& problem_;
-    int count_;
-    bool together_[flowtorch::kMaxOperands], same_[flowtorch::kMaxOperands];
-    int64_t next_[flowtorch::kMaxOperands];  // of the element after a tile within one row
+    const int inner_;
+    int64_t begin_, start_, end_;
+    bool aligned_;  // every tile is within one row
+    int count_ = 0;  // how far it is to the next tile
+    int stored_;  // how many lanes are stored
+    int64_t index_[flowtorch::kMaxDims];  // of the element where that starts
+    bool together_[flowtorch::kMaxOperands], rows_[flowtorch::kMaxOperands], same_[flowtorch::kMaxOperands];
+    int64_t next_[flowtorch::kMaxOperands];  // and where it is
     int64_t offset_[flowtorch::kMaxOperands][kLanes<T>];
 };
 
