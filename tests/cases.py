@@ -103,6 +103,13 @@ CASES: dict[str, Case] = {
     "affine autoregressive, gated": Case(bij.AffineAutoregressive(MADE, scale_fn="sigmoid", gated=True), (3,)),
     "affine autoregressive, one coordinate of two axes": Case(bij.AffineAutoregressive(MADE), (1, 1), (2,)),
     "affine autoregressive, order": Case(bij.AffineAutoregressive(params.MADE((9,), permutation=(2, 0, 1))), (3,)),
+    "affine autoregressive, passes": Case(bij.AffineAutoregressive(replace(MADE, passes=2)), (5,), (2,)),
+    "spline autoregressive, graph": Case(
+        bij.SplineAutoregressive(replace(MADE, adjacency=((0, 0, 1), (1, 0, 0), (0, 0, 0))), count_bins=3), (3,)
+    ),
+    "affine autoregressive, graph of the context": Case(
+        bij.AffineAutoregressive(replace(MADE, adjacency=((0, 0, 1, 0), (1, 0, 1, 1))), dim=0), (2, 3), (2,)
+    ),
     "affine autoregressive, linear": Case(bij.AffineAutoregressive(params.MADE(())), (3,), (2,)),
     "affine autoregressive, narrow": Case(bij.AffineAutoregressive(params.MADE((3, 2), skip_connections=True)), (5,)),
     "spline autoregressive": Case(bij.SplineAutoregressive(MADE, count_bins=4), (2, 3)),
@@ -151,6 +158,67 @@ CASES: dict[str, Case] = {
             bij.CubicSplineCoupling(NET, count_bins=3),
         )
     },
+    # Linear: triangular factors
+    "lower Cholesky affine": Case(bij.LowerCholeskyAffine(), (3,)),
+    "lower Cholesky affine, one coordinate": Case(bij.LowerCholeskyAffine(), (1,)),
+    "lower Cholesky affine, from the context": Case(bij.LowerCholeskyAffine(NET), (2, 3), (2,)),
+    "lower Cholesky affine, along an axis": Case(
+        bij.LowerCholeskyAffine(NET, dim=0, bias=False, scale_fn="exp"), (3, 2), (2,)
+    ),
+    "LU": Case(bij.LU(), (3,)),
+    "LU, permuted": Case(bij.LU(permutation=(2, 0, 1), bias=True, clamp_values=True), (3,)),
+    "LU, permutation drawn, from the context": Case(bij.LU(NET, permutation=None), (2, 3), (2,)),
+    "LU, along an axis": Case(bij.LU(dim=-1, bias=True), (2, 3)),
+    "LU, along an axis, from the context": Case(bij.LU(NET, dim=-1, scale_fn="sigmoid"), (2, 3), (2,)),
+    "channel permute": Case(bij.GeneralizedChannelPermute(), (3, 2, 2)),
+    "channel permute, from the context": Case(bij.GeneralizedChannelPermute(NET, bias=True), (3, 2, 2), (2,)),
+    "channel permute, from a permutation": Case(bij.GeneralizedChannelPermute(initial="permutation"), (4,)),
+    "channel permute, last axis": Case(bij.GeneralizedChannelPermute(dim=-1, permutation="identity"), (2, 3)),
+    # Linear: rotations, spectra, low rank
+    "householder": Case(bij.Householder(count_transforms=3), (2, 3)),
+    "householder, from the context": Case(bij.Householder(NET, count_transforms=2), (3,), (2,)),
+    "qr": Case(bij.QR(), (3,)),
+    "qr, from the context": Case(bij.QR(NET, bias=True, count_transforms=2), (3,), (2,)),
+    "svd": Case(bij.SVD(), (2, 3)),
+    "svd, from the context": Case(bij.SVD(NET, scale_fn="exp", dim=-1), (2, 3), (2,)),
+    "orthogonal, cayley": Case(bij.Orthogonal(), (2, 3)),
+    "orthogonal, exponential, from the context": Case(bij.Orthogonal(NET, method="exponential"), (3,), (2,)),
+    "matrix exponential": Case(bij.MatrixExponential(), (3,)),
+    "matrix exponential, weight": Case(bij.MatrixExponential(normalization="weight", bound=1.5), (2, 3)),
+    "matrix exponential, spectral, from the context": Case(
+        bij.MatrixExponential(NET, normalization="spectral", bound=1.5), (3,), (2,)
+    ),
+    "diagonal plus low rank": Case(bij.DiagonalPlusLowRank(rank=2), (2, 3)),
+    "diagonal plus low rank, from the context": Case(bij.DiagonalPlusLowRank(NET, bias=True), (3,), (2,)),
+    # Linear: fixed
+    "discrete cosine": Case(bij.DiscreteCosine(), (3,)),
+    "discrete cosine, by the Fourier transform": Case(bij.DiscreteCosine(), (129,)),
+    "discrete cosine, smooth, by the Fourier transform": Case(bij.DiscreteCosine(0.5), (130,)),
+    "discrete cosine, smooth, along an axis": Case(bij.DiscreteCosine(-1.5, dim=0), (3, 2), (2,)),
+    "discrete cosine, smooth, flattened": Case(bij.DiscreteCosine(0.7, dim=None), (2, 3)),
+    "haar": Case(bij.Haar(), (2, 3)),
+    "haar, flipped, along an axis": Case(bij.Haar(dim=0, flip=True), (5, 2), (2,)),
+    "haar, by levels": Case(bij.Haar(dim=None), (131,)),
+    "whiten": Case(bij.Whiten((1.0, -2.0), ((1.0, 0.5), (-0.3, 0.2))), (2,)),
+    "whiten, along an axis": Case(bij.Whiten((1.0, -2.0), ((1.0, 0.5), (-0.3, 0.2)), dim=0), (2, 3)),
+    # Residual: compiled, all steps of the inverse are unrolled, 35 of them here and 241 by default
+    "residual": Case(bij.Residual((12, 10), lipschitz=0.5), (3,)),
+    "residual, context": Case(bij.Residual((9,), nonlinearity="elu", lipschitz=0.5), (2, 3), (2,)),
+    "residual, linear": Case(bij.Residual((), lipschitz=0.5), (4,), (2,)),
+    "residual, one coordinate": Case(bij.Residual((9, 9, 9), nonlinearity="tanh", lipschitz=0.5), (1,), (2,)),
+    "residual, inverted": Case(bij.Invert(bij.Residual((9, 8), nonlinearity="softplus", lipschitz=0.5)), (4,), (2,)),
+    "residual, images": Case(bij.ConvResidual((4,), lipschitz=0.5), (2, 3, 2), (2,)),
+    "residual, images, wide kernels": Case(bij.ConvResidual((4, 3), kernel_size=5, lipschitz=0.5), (1, 3, 4)),
+    # Norms
+    "act norm": Case(bij.ActNorm(), (2, 3)),
+    "act norm, channels": Case(bij.ActNorm(dim=0), (2, 3, 2)),
+    "batch norm": Case(bij.BatchNorm(), (3,)),
+    "batch norm, channels": Case(bij.BatchNorm(dim=-1), (2, 3)),
+    "norms between layers with a context": Case(
+        bij.Compose([bij.ActNorm(), bij.AffineCoupling(NET), bij.BatchNorm(), bij.Residual((9,), lipschitz=0.5)]),
+        (3,),
+        (2,),
+    ),
     # Containers
     "invert an autoregressive map": Case(bij.Invert(bij.AffineAutoregressive(MADE)), (3,), (2,)),
     "invert a fixed map": Case(bij.Invert(bij.Sigmoid()), (2, 3)),

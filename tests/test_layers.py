@@ -28,7 +28,7 @@ LAYERS = [
     {"nn"},
     {"ops"},
     {"domains", "options", "specification", "summary"},
-    {"types", "_native"},
+    {"types", "_native", "_triton"},
     {"errors"},
 ]
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}

@@ -38,6 +38,16 @@ AUTOREGRESSIVE = {"dim": None, "inversion": "sequential"}
 COUPLING = {"mask": "half", "split": None, "swap": False, "dim": None, "untouched": None}
 NETWORK = {"hidden_dims": (256, 256), "nonlinearity": torch.nn.ReLU, "residual": False}
 
+RESIDUAL = {
+    "nonlinearity": "lipswish",
+    "lipschitz": 0.9,
+    "trace": "auto",
+    "terms": 8,
+    "tolerance": 1e-10,
+    "steps": None,
+}
+LINEAR = {"params_fn": None, "dim": None, "bias": False}
+
 # The names of FlowTorch 0.8 among them (params_fn, scale_fn, clamp_values, the clips, count_bins, bound, order,
 # hidden_dims, nonlinearity, permutation, skip_connections) are what people have written.
 DEFAULTS: dict[type, dict[str, Any]] = {
@@ -52,6 +62,20 @@ DEFAULTS: dict[type, dict[str, Any]] = {
     bij.AffineCoupling: {"params_fn": None, **COUPLING, **GATED},
     bij.SplineCoupling: {"params_fn": None, **COUPLING, **SPLINE},
     bij.AdditiveCoupling: {"params_fn": None, **COUPLING},
+    bij.Residual: {"hidden_dims": (128, 128), **RESIDUAL},
+    bij.ConvResidual: {"hidden_dims": (64, 64), **RESIDUAL, "kernel_size": 3},
+    bij.ActNorm: {"dim": None},
+    bij.BatchNorm: {"dim": None, "momentum": 0.1, "eps": 1e-5},
+    bij.LU: {**LINEAR, **AFFINE, "permutation": "identity"},
+    bij.LowerCholeskyAffine: {**LINEAR, **AFFINE, "bias": True},
+    bij.GeneralizedChannelPermute: {**LINEAR, **AFFINE, "dim": 0, "permutation": None, "initial": "rotation"},
+    bij.Householder: {**LINEAR, "count_transforms": 1},
+    bij.QR: {**LINEAR, **AFFINE, "count_transforms": None},
+    bij.SVD: {**LINEAR, **AFFINE, "count_transforms": None},
+    bij.Orthogonal: {**LINEAR, "method": "cayley"},
+    bij.DiagonalPlusLowRank: {**LINEAR, **AFFINE, "rank": 1},
+    bij.DiscreteCosine: {"smooth": 0.0, "dim": -1},
+    bij.Haar: {"dim": -1, "flip": False},
     bij.AffineFixed: {"loc": 0.0, "scale": 1.0},
     bij.LeakyReLU: {"slope": 0.01},
     bij.Power: {"exponent": 2.0},
@@ -59,7 +83,7 @@ DEFAULTS: dict[type, dict[str, Any]] = {
     bij.Reverse: {"dim": None},
     params.Tensor: {},
     params.DenseNN: NETWORK,
-    params.MADE: {**NETWORK, "permutation": None, "skip_connections": False},
+    params.MADE: {**NETWORK, "permutation": None, "passes": None, "adjacency": None, "skip_connections": False},
 }
 
 
@@ -77,7 +101,18 @@ def test_options_are_given_by_name(plan: Any) -> None:
         for name, p in inspect.signature(plan).parameters.items()
         if p.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
     ]
-    about = {"params_fn", "elementwise", "loc", "scale", "slope", "exponent", "permutation", "hidden_dims", "_"}
+    about = {
+        "smooth",
+        "params_fn",
+        "elementwise",
+        "loc",
+        "scale",
+        "slope",
+        "exponent",
+        "permutation",
+        "hidden_dims",
+        "_",
+    }
     assert set(by_position) <= about and len(by_position) <= 2
 
 

@@ -1,5 +1,6 @@
 """Bijectors: shape-free plans, and the modules they are bound to."""
 
+from .act_norm import ActNorm as ActNorm
 from .affine import Affine as Affine
 from .affine import Scale as Scale
 from .affine import Shift as Shift
@@ -9,6 +10,7 @@ from .autoregressive import Autoregressive as Autoregressive
 from .autoregressive import AutoregressiveFamily as AutoregressiveFamily
 from .autoregressive import BoundAutoregressive as BoundAutoregressive
 from .base import Bijector as Bijector
+from .batch_norm import BatchNorm as BatchNorm
 from .bernstein import Bernstein as Bernstein
 from .bound import BoundBijector as BoundBijector
 from .bounded import ArcSin as ArcSin
@@ -18,6 +20,7 @@ from .bounded import Softclip as Softclip
 from .bounded import Softsign as Softsign
 from .cdf import CDF as CDF
 from .cdf import CauchyCDF as CauchyCDF
+from .channel_permute import GeneralizedChannelPermute as GeneralizedChannelPermute
 from .circular import CircularShift as CircularShift
 from .circular_spline import CircularSpline as CircularSpline
 from .compose import BoundCompose as BoundCompose
@@ -28,6 +31,7 @@ from .coupling import CouplingFamily as CouplingFamily
 from .cubic_spline import CubicSpline as CubicSpline
 from .deep_sigmoid import DeepSigmoid as DeepSigmoid
 from .dense_deep_sigmoid import DenseDeepSigmoid as DenseDeepSigmoid
+from .discrete_cosine import DiscreteCosine as DiscreteCosine
 from .elementwise import BoundElementwise as BoundElementwise
 from .elementwise import Elementwise as Elementwise
 from .family import Family as Family
@@ -39,13 +43,20 @@ from .fixed import Sigmoid as Sigmoid
 from .fixed import Softplus as Softplus
 from .fixed import Tanh as Tanh
 from .gaussian_mixture_cdf import GaussianMixtureCDF as GaussianMixtureCDF
+from .haar import Haar as Haar
+from .householder import Householder as Householder
 from .invert import BoundInvert as BoundInvert
 from .invert import Invert as Invert
+from .linear import Linear as Linear
 from .linear_spline import LinearSpline as LinearSpline
 from .logarithms import Expm1 as Expm1
 from .logarithms import Log as Log
 from .logarithms import Logit as Logit
 from .logistic_mixture_cdf import LogisticMixtureCDF as LogisticMixtureCDF
+from .low_rank import DiagonalPlusLowRank as DiagonalPlusLowRank
+from .lower_cholesky_affine import LowerCholeskyAffine as LowerCholeskyAffine
+from .lu import LU as LU
+from .matrix_exponential import MatrixExponential as MatrixExponential
 from .monotonic_network import MonotonicNetwork as MonotonicNetwork
 from .named_autoregressive import AffineAutoregressive as AffineAutoregressive
 from .named_autoregressive import BernsteinAutoregressive as BernsteinAutoregressive
@@ -67,22 +78,33 @@ from .named_coupling import MixtureCoupling as MixtureCoupling
 from .named_coupling import QuadraticSplineCoupling as QuadraticSplineCoupling
 from .named_coupling import SplineCoupling as SplineCoupling
 from .numerical import NumericallyInverted as NumericallyInverted
+from .orthogonal import Orthogonal as Orthogonal
 from .permute import Permute as Permute
 from .permute import Reverse as Reverse
+from .qr import QR as QR
 from .quadratic_spline import QuadraticSpline as QuadraticSpline
+from .residual import ConvResidual as ConvResidual
+from .residual import Residual as Residual
 from .spline import Spline as Spline
 from .sum_of_squares import SumOfSquares as SumOfSquares
+from .svd import SVD as SVD
 from .tails import LearnableLeakyReLU as LearnableLeakyReLU
 from .tails import SignedPower as SignedPower
 from .tails import SinhArcsinh as SinhArcsinh
 from .tails import TailTransform as TailTransform
 from .tails import TemperatureSigmoid as TemperatureSigmoid
 from .unconstrained_monotonic import UnconstrainedMonotonic as UnconstrainedMonotonic
+from .vector import VectorMap as VectorMap
 from .view import TransformView as TransformView
+from .whiten import Whiten as Whiten
 
 __all__ = [
     "CDF",
     "ELU",
+    "LU",
+    "QR",
+    "SVD",
+    "ActNorm",
     "AdditiveCoupling",
     "Affine",
     "AffineAutoregressive",
@@ -91,6 +113,7 @@ __all__ = [
     "ArcSin",
     "Autoregressive",
     "AutoregressiveFamily",
+    "BatchNorm",
     "Bernstein",
     "BernsteinAutoregressive",
     "BernsteinCoupling",
@@ -107,6 +130,7 @@ __all__ = [
     "CircularSplineAutoregressive",
     "CircularSplineCoupling",
     "Compose",
+    "ConvResidual",
     "Coupling",
     "CouplingFamily",
     "CubicSpline",
@@ -115,29 +139,39 @@ __all__ = [
     "DeepSigmoid",
     "DenseDeepSigmoid",
     "DenseNeuralAutoregressive",
+    "DiagonalPlusLowRank",
+    "DiscreteCosine",
     "Elementwise",
     "Exp",
     "Expm1",
     "Family",
     "GaussianMixtureCDF",
+    "GeneralizedChannelPermute",
+    "Haar",
+    "Householder",
     "Invert",
     "LeakyReLU",
     "LearnableLeakyReLU",
+    "Linear",
     "LinearSpline",
     "LinearSplineCoupling",
     "Log",
     "LogisticMixtureCDF",
     "Logit",
+    "LowerCholeskyAffine",
+    "MatrixExponential",
     "MixtureAutoregressive",
     "MixtureCoupling",
     "MonotonicNetwork",
     "NeuralAutoregressive",
     "NumericallyInverted",
+    "Orthogonal",
     "Permute",
     "PolynomialAutoregressive",
     "Power",
     "QuadraticSpline",
     "QuadraticSplineCoupling",
+    "Residual",
     "Reverse",
     "Scale",
     "Shift",
@@ -160,4 +194,6 @@ __all__ = [
     "TransformView",
     "UnconstrainedMonotonic",
     "UnconstrainedMonotonicAutoregressive",
+    "VectorMap",
+    "Whiten",
 ]

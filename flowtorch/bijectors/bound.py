@@ -145,6 +145,10 @@ class BoundBijector(torch.nn.Module, Transform, Generic[PlanT_co]):
         """Starts whatever is started from data; most bijectors have nothing of the kind."""
         self._checked(y, context, self.out_shape, "initialize")
 
+    def initialize_forward(self, x: torch.Tensor, context: torch.Tensor | None = None) -> None:
+        """Starts whatever is started from data, from data that enter forward: so they do within ``Invert``."""
+        self.initialize(self.forward(x, context), context)
+
     def rows(self) -> list[Row]:
         """Returns a line for the summary; a container returns those of its parts."""
         count = sum(p.numel() for p in self.parameters())

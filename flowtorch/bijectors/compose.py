@@ -150,6 +150,7 @@ class BoundCompose(BoundBijector[Compose]):
     ) -> None:
         super().__init__(plan, shape, context_shape)
         self.parts = cast(Sequence[BoundBijector[Bijector]], torch.nn.ModuleList(parts))
+        self.stochastic = any(part.stochastic for part in parts)
 
     def _forward_and_log_det(self, x: torch.Tensor, context: torch.Tensor | None) -> TensorPair:
         return self._through([part._forward_and_log_det for part in self.parts], x, context)
@@ -201,6 +202,12 @@ class BoundCompose(BoundBijector[Compose]):
         for index, part in reversed(list(enumerate(self.parts))):
             _for_part(index, part.plan, lambda part=part, y=y: part.initialize(y, context))  # type: ignore[misc]
             y = part.inverse(y, context)
+
+    def initialize_forward(self, x: torch.Tensor, context: torch.Tensor | None = None) -> None:
+        """Starts every part from what the parts before it make of the data."""
+        for index, part in enumerate(self.parts):
+            _for_part(index, part.plan, lambda part=part, x=x: part.initialize_forward(x, context))  # type: ignore[misc]
+            x = part.forward(x, context)
 
     def rows(self) -> list[Row]:
         """Returns the lines of all parts."""

@@ -102,6 +102,7 @@ class BoundInvert(BoundBijector[Invert]):
     def __init__(self, plan: Invert, shape: torch.Size, context_shape: torch.Size | None) -> None:
         super().__init__(plan, shape, context_shape)
         self.bijector = plan.plan.bind(self.out_shape, context_shape)
+        self.stochastic = self.bijector.stochastic
 
     def _forward_and_log_det(self, x: torch.Tensor, context: torch.Tensor | None) -> TensorPair:
         return self.bijector._inverse_and_log_det(x, context)
@@ -117,7 +118,11 @@ class BoundInvert(BoundBijector[Invert]):
     def initialize(self, y: torch.Tensor, context: torch.Tensor | None = None) -> None:
         """Starts what is started from data, seen from the other side."""
         super().initialize(y, context)
-        self.bijector.initialize(self.inverse(y, context), context)
+        self.bijector.initialize_forward(y, context)
+
+    def initialize_forward(self, x: torch.Tensor, context: torch.Tensor | None = None) -> None:
+        """Starts what is started from data, from those that enter forward."""
+        self.bijector.initialize(x, context)
 
     def rows(self) -> list[Row]:
         """Returns the bijector's lines, last first, directions exchanged."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 from dataclasses import KW_ONLY, dataclass
+from functools import reduce
 
 import torch
 
@@ -15,7 +16,7 @@ from ..types import TensorPair
 from .axis import Axis, check_dim
 from .base import Bijector
 from .bound import BoundBijector
-from .elementwise import default_source, sum_event, widened
+from .elementwise import default_source, sum_event
 
 
 @dataclass(frozen=True)
@@ -129,13 +130,17 @@ class BoundVectorMap(BoundBijector[VectorMap]):
     def _move(self, x: torch.Tensor, context: torch.Tensor | None, inverse: bool) -> TensorPair:
         vectors = self.axis.split(x).movedim(-self.axis.ndim, -1)
         params = self._given(context)
+        # Products want one dtype, and solutions none below float32.
+        common = reduce(torch.promote_types, (p.dtype for p in params if p.is_floating_point()), x.dtype)
+        wide = torch.promote_types(common, torch.float32)
+        params = tuple(p.to(wide) if p.is_floating_point() else p for p in params)
         if x.is_meta or not torch.is_autocast_enabled(x.device.type):
-            y, log_det = self.plan.apply(vectors, params, inverse=inverse)
-        else:
+            y, log_det = self.plan.apply(vectors.to(wide), params, inverse=inverse)
+        else:  # autocast is for the networks
             with torch.autocast(x.device.type, enabled=False):
-                y, log_det = self.plan.apply(vectors, widened(params, x), inverse=inverse)
-        log_det = sum_event(log_det.expand(vectors.shape[:-1]), len(self.axis.block))
-        return self.axis.join(y.movedim(-1, -self.axis.ndim)), log_det
+                y, log_det = self.plan.apply(vectors.to(wide), params, inverse=inverse)
+        log_det = sum_event(log_det.to(common).expand(vectors.shape[:-1]), len(self.axis.block))
+        return self.axis.join(y.to(common).movedim(-1, -self.axis.ndim)), log_det
 
     def _given(self, context: torch.Tensor | None) -> tuple[torch.Tensor, ...]:
         params = self.params(None, context)

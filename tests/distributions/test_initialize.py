@@ -146,3 +146,20 @@ def test_what_was_started_is_in_the_state() -> None:
     other = Flow(normal(3), Started()).double()
     other.load_state_dict(flow.state_dict())
     close(other.log_prob(y), flow.log_prob(y))
+
+
+@pytest.mark.parametrize("inner", [bij.ActNorm(), Compose([bij.Residual((5,)), bij.ActNorm(), bij.Reverse()])], ids=str)
+def test_within_an_inverse_what_leads_to_the_base_is_standardised(inner: Bijector) -> None:
+    flow, y = Flow(normal(3), Invert(inner)).double(), data()
+    flow.initialize(y)
+    is_standard(flow.normalize(y))
+    twice = Flow(normal(3), Invert(Invert(inner))).double()
+    assert twice.initialize(y) is None
+    is_standard(twice.normalize(y))
+
+
+def test_containers_are_stochastic_if_a_part_is() -> None:
+    noisy = bij.Residual((5,), trace="roulette")
+    for plan, expected in ((noisy, True), (bij.Residual((5,)), False), (bij.Tanh(), False)):
+        for outer in (Invert(plan), Compose([bij.Reverse(), plan]), Compose([Invert(plan)])):
+            assert outer.bind((3,)).stochastic == expected
