@@ -158,6 +158,15 @@ CASES: dict[str, Case] = {
             bij.CubicSplineCoupling(NET, count_bins=3),
         )
     },
+    # Vectors
+    "planar": Case(bij.Planar(), (3,)),
+    "planar, context": Case(bij.Planar(NET), (2, 3), (2,)),
+    "planar, leaky relu": Case(bij.Planar(nonlinearity="leaky_relu", dim=0), (2, 3)),
+    "radial": Case(bij.Radial(), (2, 3)),
+    "radial, context": Case(bij.Radial(NET, dim=-1), (2, 3), (2,)),
+    "sylvester, householder": Case(bij.Sylvester(count_transforms=2), (3,)),
+    "sylvester, orthogonal": Case(bij.Sylvester(NET, kind="orthogonal", rank=2), (2, 2), (2,)),
+    "sylvester, triangular": Case(bij.Sylvester(kind="triangular", flip=True, dim=0), (3, 2)),
     # Linear: triangular factors
     "lower Cholesky affine": Case(bij.LowerCholeskyAffine(), (3,)),
     "lower Cholesky affine, one coordinate": Case(bij.LowerCholeskyAffine(), (1,)),

@@ -81,13 +81,16 @@ from .numerical import NumericallyInverted as NumericallyInverted
 from .orthogonal import Orthogonal as Orthogonal
 from .permute import Permute as Permute
 from .permute import Reverse as Reverse
+from .planar import Planar as Planar
 from .qr import QR as QR
 from .quadratic_spline import QuadraticSpline as QuadraticSpline
+from .radial import Radial as Radial
 from .residual import ConvResidual as ConvResidual
 from .residual import Residual as Residual
 from .spline import Spline as Spline
 from .sum_of_squares import SumOfSquares as SumOfSquares
 from .svd import SVD as SVD
+from .sylvester import Sylvester as Sylvester
 from .tails import LearnableLeakyReLU as LearnableLeakyReLU
 from .tails import SignedPower as SignedPower
 from .tails import SinhArcsinh as SinhArcsinh
@@ -167,10 +170,12 @@ __all__ = [
     "NumericallyInverted",
     "Orthogonal",
     "Permute",
+    "Planar",
     "PolynomialAutoregressive",
     "Power",
     "QuadraticSpline",
     "QuadraticSplineCoupling",
+    "Radial",
     "Residual",
     "Reverse",
     "Scale",
@@ -188,6 +193,7 @@ __all__ = [
     "SplineCoupling",
     "Standardize",
     "SumOfSquares",
+    "Sylvester",
     "TailTransform",
     "Tanh",
     "TemperatureSigmoid",

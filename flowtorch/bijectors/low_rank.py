@@ -10,9 +10,10 @@ import torch
 from .. import options
 from ..errors import ShapeError
 from ..ops.householder import householder
+from ..ops.matrices import product, solve_triangular
 from ..specification import register
 from ..types import TensorPair
-from .linear import Linear, product, solve_triangular
+from .linear import Linear
 from .scaled import Scaled
 
 

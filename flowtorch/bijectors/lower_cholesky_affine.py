@@ -7,10 +7,11 @@ from typing import final
 
 import torch
 
+from ..ops.matrices import product, solve_triangular
 from ..ops.packed import upper_triangular
 from ..specification import register
 from ..types import TensorPair
-from .linear import Linear, product, solve_triangular
+from .linear import Linear
 from .scaled import Scaled
 
 

@@ -9,10 +9,11 @@ from typing import Literal, TypeAlias, final
 
 import torch
 
+from ..ops.matrices import product, solve_triangular
 from ..parameters.steps import as_permutation, draw_order
 from ..specification import register
 from ..types import TensorPair
-from .linear import Linear, product, solve_triangular
+from .linear import Linear
 from .scaled import Scaled
 
 Permutation: TypeAlias = Sequence[int] | Literal["identity"] | None

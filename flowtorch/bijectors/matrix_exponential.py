@@ -9,10 +9,11 @@ import torch
 
 from .. import options
 from ..errors import OptionError
+from ..ops.matrices import product
 from ..ops.matrix_exponential import bound_norm, matrix_exponential
 from ..specification import register
 from ..types import TensorPair
-from .linear import Linear, product
+from .linear import Linear
 
 Normalization: TypeAlias = Literal["none", "weight", "spectral"]
 

@@ -8,11 +8,12 @@ from typing import Literal, TypeAlias, final
 import torch
 
 from .. import options
+from ..ops.matrices import product
 from ..ops.matrix_exponential import cayley, matrix_exponential
 from ..ops.packed import skew_symmetric
 from ..specification import register
 from ..types import TensorPair
-from .linear import Linear, product
+from .linear import Linear
 
 OrthogonalMethod: TypeAlias = Literal["cayley", "exponential"]
 

@@ -9,11 +9,12 @@ import torch
 
 from .. import options
 from ..ops.householder import householder
+from ..ops.matrices import product, solve_triangular
 from ..ops.packed import upper_triangular
 from ..specification import register
 from ..types import TensorPair
 from .householder import draw_pairs, enough_for_rotations
-from .linear import Linear, product, solve_triangular
+from .linear import Linear
 from .scaled import Scaled
 
 

@@ -12,11 +12,11 @@ from typing_extensions import Self
 
 from .. import options
 from ..errors import DomainError, OptionError, ShapeError
+from ..ops.matrices import product
 from ..specification import register
 from ..types import NestedLike, as_nested, flatten, nested_shape
 from .axis import Axis, check_dim
 from .fixed_linear import FixedLinear
-from .linear import product
 
 
 @register
