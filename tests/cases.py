@@ -228,6 +228,20 @@ CASES: dict[str, Case] = {
         (3,),
         (2,),
     ),
+    # Networks of blocks; every activation is in tests/bijectors/test_block_autoregressive.py
+    "block autoregressive": Case(bij.BlockAutoregressive((3, 2), steps=8), (3,)),
+    "block autoregressive, context": Case(
+        bij.BlockAutoregressive((3,), activation="elu", residual="normal", steps=8), (2, 2), (2,)
+    ),
+    "block autoregressive, the network alone": Case(
+        bij.BlockAutoregressive((3,), activation="leaky_relu", residual=None, steps=12), (1,), (2,)
+    ),
+    "block autoregressive, not onto": Case(
+        bij.BlockAutoregressive((3,), activation="sigmoid", residual=None, steps=12), (1,)
+    ),
+    "block autoregressive along an axis": Case(
+        bij.BlockAutoregressive((3,), activation="leaky_tanh", dim=0, steps=8), (2, 3)
+    ),
     # Containers
     "invert an autoregressive map": Case(bij.Invert(bij.AffineAutoregressive(MADE)), (3,), (2,)),
     "invert a fixed map": Case(bij.Invert(bij.Sigmoid()), (2, 3)),

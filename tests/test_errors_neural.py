@@ -7,14 +7,22 @@ from collections.abc import Callable
 
 import pytest
 
+from flowtorch.bijectors.block_autoregressive import BlockAutoregressive
 from flowtorch.bijectors.dense_deep_sigmoid import DenseDeepSigmoid
 from flowtorch.bijectors.monotonic_network import MonotonicNetwork
 from flowtorch.bijectors.unconstrained_monotonic import UnconstrainedMonotonic
-from flowtorch.errors import OptionError
+from flowtorch.errors import OptionError, OptionTypeError
 
 # For each class of errors, the words of a message, in this order, and what raises it.
 REFUSED: dict[type[Exception], dict[str, Callable[[], object]]] = {
+    OptionTypeError: {
+        "BlockAutoregressive: hidden_factors ... a sequence such as (8, 8); got '88'": lambda: BlockAutoregressive(
+            "88"
+        ),  # a sequence, but of letters
+    },
     OptionError: {
+        "BlockAutoregressive: hidden_factors ... at least one layer; got ()": lambda: BlockAutoregressive(()),
+        "BlockAutoregressive: each of hidden_factors ... at least 1; got 0": lambda: BlockAutoregressive((8, 0)),
         "DenseDeepSigmoid: hidden_dims ... at least one layer; got ()": lambda: DenseDeepSigmoid(hidden_dims=()),
         "DenseDeepSigmoid: each of hidden_dims ... at least 1; got 0": lambda: DenseDeepSigmoid(hidden_dims=(8, 0)),
         "MonotonicNetwork: hidden_dims ... at least one layer; got ()": lambda: MonotonicNetwork(hidden_dims=()),

@@ -1,6 +1,7 @@
 // Compiled once for each instruction set; FLOWTORCH_TABLE and FLOWTORCH_CAPABILITY name the result.
 #include "affine.h"
 #include "fixed.h"
+#include "masked_step.h"
 #include "mixture.h"
 #include "rational_linear.h"
 #include "rational_quadratic.h"
@@ -34,7 +35,7 @@ const KernelTable FLOWTORCH_TABLE = {FLOWTORCH_CAPABILITY, {
     {{signed_power_forward<float>, signed_power_backward<float>},
      {signed_power_forward<double>, signed_power_backward<double>}},
     {{fixed<float, false>, fixed<float, true>}, {fixed<double, false>, fixed<double, true>}},
-}};
+}, {masked_step<float>, masked_step<double>}};
 // clang-format on
 
 }  // namespace flowtorch

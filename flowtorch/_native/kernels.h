@@ -33,12 +33,36 @@ struct Problem {
 // Works on the elements [begin, end).
 using Kernel = void (*)(const Problem&, int64_t begin, int64_t end);
 
+// One step of a masked network, see masked_step.h. All offsets are in numbers, or in rows of `units`.
+struct Step {
+    void *units, *out;
+    const void *weights, *biases;
+    int64_t points;  // the length of a row
+    int64_t layers, outputs;
+    const int64_t* of_layers;     // of each layer: where its units start, its weights, their columns, its biases
+    const int64_t *now, *before;  // of this step and, if there is one, that before: what Field names, then kUnits
+    int64_t activation;
+    double slope;
+    bool residual, context;
+};
+constexpr int kOfLayer = 4, kPointsTogether = 16;
+enum Field {
+    kKnown,                   // coordinates before this step
+    kHere,                    // coordinates of this step
+    kBlock, kFrom,            // coordinates in its block of the last layer, and of them those before this step
+    kWeight, kWidth, kBias,   // where weights of the block start, their columns, where its biases start
+    kSkipWeight, kSkipWidth,  // the same of the skip connections; -1 if there are none
+    kUnits                    // of each layer: units known at this step
+};
+using StepKernel = void (*)(const Step&, int64_t begin, int64_t end);
+
 enum Op { kRationalQuadratic, kRationalLinear, kAffine, kMixture, kSignedPower, kFixed, kOps };
 
-// The kernels compiled for one instruction set, by [op][is double][is backward].
+// The kernels compiled for one instruction set; of ops by [op][is double][is backward].
 struct KernelTable {
     const char* capability;
     Kernel kernel[kOps][2][2];
+    StepKernel step[2];  // by [is double]
 };
 
 extern const KernelTable kDefaultKernels;

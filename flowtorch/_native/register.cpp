@@ -225,6 +225,39 @@ Tensor fixed_backward(Maybe grad_value, Maybe grad_log, Tensor x, int64_t kind, 
     return by_x;
 }
 
+// What is known so far is in rows of `units`, and so is what this adds to it; see masked_step.h.
+Tensor masked_step(
+    Tensor units, Tensor weights, Tensor biases, Tensor program, int64_t step, int64_t layers, int64_t outputs,
+    int64_t activation, double slope, bool residual, bool context) {
+    const bool is_double = units.scalar_type() == ScalarType::Double;
+    const auto fits = [&units](const Tensor& t, int64_t dims, ScalarType type) {
+        return t.dim() == dims && t.scalar_type() == type && t.device().is_cpu() && t.is_contiguous();
+    };
+    STD_TORCH_CHECK(
+        (is_double || units.scalar_type() == ScalarType::Float) && fits(units, 2, units.scalar_type()) &&
+            fits(weights, 1, units.scalar_type()) && fits(biases, 1, units.scalar_type()) &&
+            fits(program, 1, ScalarType::Long) && units.sizes()[1] % kPointsTogether == 0,
+        "flowtorch: contiguous tensors of one dtype on the CPU are expected, with a multiple of ", kPointsTogether,
+        " points.");
+    const int64_t fields = kUnits + layers, start = kOfLayer * layers;
+    STD_TORCH_CHECK(
+        layers >= 0 && step >= 0 && start + (step + 1) * fields <= program.numel(),
+        "flowtorch: the program of a network has no step ", step, ".");
+    const int64_t* of_layers = static_cast<const int64_t*>(program.data_ptr());
+    const int64_t* now = of_layers + start + step * fields;
+    const int64_t points = units.sizes()[1];
+    Tensor out = torch::stable::new_empty(units, {now[kHere] * outputs, points});
+    const Step task{units.data_ptr(), out.data_ptr(), weights.data_ptr(), biases.data_ptr(), points, layers, outputs,
+                    of_layers, now, step > 0 ? now - fields : nullptr, activation, slope, residual, context};
+    const StepKernel kernel = kernels().step[is_double];
+    constexpr int64_t kGrain = 256;
+    torch::stable::parallel_for(0, (points + kGrain - 1) / kGrain, 1, [&](int64_t begin, int64_t end) {
+        const int64_t last = end * kGrain;
+        kernel(task, begin * kGrain, last < points ? last : points);
+    });
+    return out;
+}
+
 }  // namespace
 }  // namespace flowtorch
 
@@ -261,6 +294,9 @@ STABLE_TORCH_LIBRARY(flowtorch, library) {
         "Tensor, Tensor, Tensor, Tensor");
     define("signed_power", "Tensor x, Tensor log_exponent", "Tensor, Tensor");
     define("fixed", "Tensor x, int kind, float a, float b", "Tensor");
+    library.def(
+        "masked_step(Tensor(a!) units, Tensor weights, Tensor biases, Tensor program, int step, int layers, int outputs, "
+        "int activation, float slope, bool residual, bool context) -> Tensor");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(flowtorch, CPU, library) {
@@ -282,4 +318,5 @@ STABLE_TORCH_LIBRARY_IMPL(flowtorch, CPU, library) {
     library.impl("fixed", TORCH_BOX(&flowtorch::fixed));
     library.impl("fixed_forward", TORCH_BOX(&flowtorch::fixed));
     library.impl("fixed_backward", TORCH_BOX(&flowtorch::fixed_backward));
+    library.impl("masked_step", TORCH_BOX(&flowtorch::masked_step));
 }

@@ -12,6 +12,7 @@ from .autoregressive import BoundAutoregressive as BoundAutoregressive
 from .base import Bijector as Bijector
 from .batch_norm import BatchNorm as BatchNorm
 from .bernstein import Bernstein as Bernstein
+from .block_autoregressive import BlockAutoregressive as BlockAutoregressive
 from .bound import BoundBijector as BoundBijector
 from .bounded import ArcSin as ArcSin
 from .bounded import SigmoidTo as SigmoidTo
@@ -121,6 +122,7 @@ __all__ = [
     "BernsteinAutoregressive",
     "BernsteinCoupling",
     "Bijector",
+    "BlockAutoregressive",
     "BoundAutoregressive",
     "BoundBijector",
     "BoundCompose",

@@ -29,9 +29,10 @@ class AffineAutoregressive(AffineOptions, AutoregressiveFamily):
 
     .. math:: y_i = s_i(x_{<i}, c)\, x_i + \mu_i(x_{<i}, c), \qquad \log|\det dy/dx| = \sum_i \log s_i
 
-    As it stands it is an inverse autoregressive flow, which samples in one pass; ``Invert(AffineAutoregressive())`` is
-    a masked autoregressive flow, which scores in one pass. The network is ``params_fn``: change it, or add and remove
-    layers, with ``AffineAutoregressive(MADE(hidden_dims=(64, 64, 64)))``.
+    Two well-known recipes: ``Invert(AffineAutoregressive())`` is the masked autoregressive flow (MAF), which scores in
+    one pass; ``AffineAutoregressive(scale_fn="sigmoid", gated=True)`` the inverse autoregressive flow (IAF) in the
+    gated form of its paper, :math:`y = s x + (1 - s) \mu`, which samples in one pass and starts close to the identity.
+    Change the network, or add and remove layers, with ``AffineAutoregressive(MADE(hidden_dims=(64, 64, 64)))``.
 
     Args:
         params_fn: an autoregressive conditioner; ``MADE()`` by default.

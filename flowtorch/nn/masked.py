@@ -148,7 +148,7 @@ class MaskedDense(torch.nn.Module):
                 new = new + self.context(context)
             new = activation(new)
             h = new + h if self.residual and index > 0 else new
-        direct = self._from_context(context)
+        direct = self.skip_from_context(context)
         start = 0
         for index, size in enumerate(self.block_sizes):
             out = torch.unflatten(self.last[index](x if self.output is None else h), -1, (self.outputs, size))
@@ -159,8 +159,32 @@ class MaskedDense(torch.nn.Module):
             start += size
             yield out
 
-    def _from_context(self, context: torch.Tensor | None) -> torch.Tensor | None:
+    def skip_from_context(self, context: torch.Tensor | None) -> torch.Tensor | None:
+        """Returns what skip connections from the context add, ``(*batch, outputs, size * block)``, if there are any."""
         return None if self.skip_context is None else self.skip_context(context).unflatten(-1, (self.outputs, -1))
+
+    def program(self) -> list[int]:
+        """Returns where the operator of :class:`FusedSteps` finds what, layer by layer and then step by step."""
+        found, weights, biases, row = [], 0, 0, sum(self.step_sizes)
+        for layer in self.hidden:
+            found += [row, weights, layer.in_features, biases]
+            row, weights, biases = row + layer.out_features, weights + layer.weight.numel(), biases + layer.out_features
+        skip_weights = weights + sum(layer.weight.numel() for layer in self.output or ())
+        known = 0
+        for index, steps in enumerate(self.block_steps):
+            start, size = known, self.block_sizes[index]
+            output = None if self.output is None else self.output[index]
+            skip = None if self.skip is None else self.skip[index]
+            for step in steps:
+                of_output = [weights, 0 if output is None else output.in_features, biases]
+                of_skip = [-1, 0] if skip is None else [skip_weights, skip.in_features]
+                units = [known_units[step] for known_units in self.known_units]
+                found += [known, self.step_sizes[step], size, known - start, *of_output, *of_skip, *units]
+                known += self.step_sizes[step]
+            weights += 0 if output is None else output.weight.numel()
+            skip_weights += 0 if skip is None else skip.weight.numel()
+            biases += size * self.outputs
+        return found
 
 
 def _steps_of_blocks(sizes: Sequence[int], outputs: int) -> list[list[int]]:
@@ -227,7 +251,7 @@ class MaskedDenseSteps:
         bias = torch.cat([layer.bias.unflatten(0, (net.outputs, -1)) for layer in net.last], -1)
         self.bias = bias.mT.split(net.step_sizes)
         self.skip_from_context: Sequence[torch.Tensor] | None = None
-        from_context = net._from_context(context)
+        from_context = net.skip_from_context(context)
         if from_context is not None:
             self.skip_from_context = from_context.split(net.step_sizes, -1)
 

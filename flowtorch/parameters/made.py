@@ -10,7 +10,8 @@ import torch
 
 from .. import options
 from ..errors import OptionError, ShapeError
-from ..nn import Dependence, MaskedDense, MaskedDenseSteps
+from ..nn import Dependence, FusedSteps, MaskedDense, MaskedDenseSteps
+from ..nn.fused_steps import can_fuse
 from ..specification import register
 from ..types import ModuleFactory, numel
 from .base import AutoregressiveParameters, AutoregressiveSteps, BoundAutoregressiveParameters, ParameterLayout
@@ -166,13 +167,16 @@ class BoundMADE(BoundAutoregressiveParameters):
 
     def sequential(self, context: torch.Tensor | None, batch: torch.Size) -> BoundMADESteps:
         """Starts a pass over the steps in which each hidden unit and each output is evaluated once."""
-        return BoundMADESteps(self, MaskedDenseSteps(self.net, self.flat_context(context), batch))
+        fused = can_fuse(self.net, self.net.last[0].weight)
+        return BoundMADESteps(
+            self, (FusedSteps if fused else MaskedDenseSteps)(self.net, self.flat_context(context), batch)
+        )
 
 
 class BoundMADESteps(AutoregressiveSteps):
     """:class:`MaskedDenseSteps`, its outputs cut into parameters."""
 
-    def __init__(self, bound: BoundMADE, steps: MaskedDenseSteps) -> None:
+    def __init__(self, bound: BoundMADE, steps: MaskedDenseSteps | FusedSteps) -> None:
         self.bound, self.steps = bound, steps
 
     def _shape(self, step: int) -> torch.Size:

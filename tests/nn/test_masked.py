@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import pytest
 import torch
 
-from flowtorch.nn import Dependence, MaskedDense, MaskedDenseSteps, MaskedLinear
+from flowtorch._native import loader
+from flowtorch.nn import Dependence, FusedSteps, MaskedDense, MaskedDenseSteps, MaskedLinear
+from flowtorch.nn.fused_steps import ACTIVATIONS, can_fuse
 from flowtorch.nn.masked import _steps_of_blocks
 from flowtorch.testing import perturb
+from flowtorch.types import ModuleFactory
 
 
 class Variant(NamedTuple):
@@ -310,6 +314,57 @@ def test_steps_without_gradients_write_in_place_and_give_the_same(name: str) -> 
         without = walk()
     for one, other in zip(with_gradients, without, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
+
+
+needs_kernels = pytest.mark.skipif(loader.capability is None, reason="the kernels are not built")
+
+
+def fused_walk(net: MaskedDense, x: torch.Tensor, context: torch.Tensor | None) -> torch.Tensor:
+    with torch.no_grad():
+        steps = FusedSteps(net, context, x.shape[:-1])
+        parts = []
+        for step, values in enumerate(x.split(net.step_sizes, -1)):
+            parts.append(steps.outputs(step))
+            assert parts[-1].shape == (*x.shape[:-1], net.outputs, values.shape[-1])
+            steps.update(values)
+    return torch.cat(parts, -1)
+
+
+@needs_kernels
+@every_variant
+@pytest.mark.parametrize("batch", [(), (4,), (2, 3), (70,)], ids=str)
+def test_fused_steps_give_what_the_network_gives(name: str, batch: tuple[int, ...]) -> None:
+    v = VARIANTS[name]
+    net, (x, context) = network(v), inputs(v, batch)
+    torch.testing.assert_close(fused_walk(net, x, context), net(x, context), rtol=1e-12, atol=1e-12)
+
+
+@needs_kernels
+@pytest.mark.parametrize("activation", ACTIVATIONS, ids=lambda a: a.__name__)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_fused_steps_know_their_activations(activation: type[torch.nn.Module], dtype: torch.dtype) -> None:
+    v = VARIANTS["slices, everything"]
+    made = {torch.nn.LeakyReLU: partial(torch.nn.LeakyReLU, 0.3), torch.nn.ELU: partial(torch.nn.ELU, 1.7)}
+    net = MaskedDense(v.dependence(), v.hidden_dims, v.outputs, nonlinearity=made.get(activation, activation)).to(dtype)
+    perturb(net, torch.Generator().manual_seed(0), scale=1.0)
+    x, context = (None if t is None else (3.0 * t).to(dtype) for t in inputs(v, (40,)))
+    assert x is not None
+    limit = 1e-5 if dtype == torch.float32 else 1e-12
+    torch.testing.assert_close(fused_walk(net, x, context), net(x, context), rtol=limit, atol=limit)
+
+
+def test_steps_are_fused_without_gradients_for_known_activations_only() -> None:
+    def could(activation: ModuleFactory, dtype: torch.dtype = torch.float32) -> bool:
+        return can_fuse(MaskedDense(v.dependence(), (4,), 1, nonlinearity=activation), torch.zeros(1, dtype=dtype))
+
+    v = VARIANTS["plain"]
+    assert not could(torch.nn.ReLU)  # gradients may be asked for
+    with torch.no_grad():
+        assert could(torch.nn.ReLU) == could(torch.nn.ReLU, torch.float64) == (loader.capability is not None)
+        assert not could(torch.nn.ReLU, torch.bfloat16)
+        assert not could(torch.nn.Softplus)
+        with torch.autocast("cpu"):
+            assert not could(torch.nn.ReLU)
 
 
 def test_hidden_units_of_a_graph_are_of_the_kinds_that_its_coordinates_see() -> None:
