@@ -161,11 +161,13 @@ class BoundAutoregressive(BoundBijector[AutoregressiveFamily]):
         self, given: torch.Tensor, before: torch.Tensor, context: torch.Tensor | None, *, inverse: bool
     ) -> TensorPair:
         """Moves all coordinates, in the order of steps, with parameters from ``before``, block by block."""
-        along, sizes = -self.axis.ndim, self.params.block_sizes
-        parts, which = given.split(sizes, along), self.params.order.split(sizes)
+        along, sizes, order = -self.axis.ndim, self.params.block_sizes, self.params.order
         params = self.params.blocks(before, context)
-        found = [self.map(x, p, inverse, i) for x, p, i in zip(parts, params, which, strict=True)]
-        return found[0] if len(found) == 1 else _join(found, along)
+        if len(sizes) == 1:
+            y, log_derivative = self.map(given, next(params), inverse, order)
+            return y, log_derivative
+        parts, which = given.split(sizes, along), order.split(sizes)
+        return _join([self.map(x, p, inverse, i) for x, p, i in zip(parts, params, which, strict=True)], along)
 
     def _step_by_step(self, y: torch.Tensor, context: torch.Tensor | None) -> TensorPair:
         along, sizes = -self.axis.ndim, self.params.step_sizes
