@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import platform
 
 import torch
 
 from ._native import loader
-from .ops.fused import FIXED, FUSED
+from .ops.fused import CUDA, FIXED, FUSED
 
 
 def show_config() -> None:
@@ -21,19 +20,22 @@ def show_config() -> None:
         >>> flowtorch.show_config()
         torch ...
     """
-    triton = importlib.util.find_spec("triton") is not None
+    from ._triton import loader as triton  # not before: it loads Triton
+
     cpu = "reference" if loader.capability is None else "fused"
     print(f"torch {torch.__version__}, Python {platform.python_version()}, {platform.machine()}")
     print(f"CPU kernels: {loader.capability or 'none'} ({loader.reason})")
-    print(f"Triton: {'found' if triton else 'not found'}; no op has a fused form for CUDA yet")
+    found = "none" if triton.capability is None else f"Triton {triton.capability}"
+    print(f"CUDA kernels: {found} ({triton.reason})")
     print()
-    print(f"{'op':<28}{'CPU':<12}other devices")
+    print(f"{'op':<28}{'CPU':<12}{'CUDA':<12}other devices")
     mixtures = ("deep_sigmoid", "gaussian_mixture_cdf", "logistic_mixture_cdf")
     behind = {"fixed": tuple(FIXED), "mixture": mixtures}  # the ops that one kernel serves
     for name in sorted(op for kernel in FUSED for op in behind.get(kernel, (kernel,))):
-        print(f"{name:<28}{cpu:<12}reference")
-    print(f"{'all others':<28}{'reference':<12}reference")
-    if loader.capability is not None:
+        cuda = "reference" if triton.capability is None or name not in CUDA else "fused"
+        print(f"{name:<28}{cpu:<12}{cuda:<12}reference")
+    print(f"{'all others':<28}{'reference':<12}{'reference':<12}reference")
+    if loader.capability is not None or triton.capability is not None:
         print()
         print("Fused forms run for plain tensors of float32 and float64, and narrower ones, which are widened.")
         print("In function transforms, forward mode, second derivatives and exported programs the reference forms run.")

@@ -11,6 +11,7 @@ import torch
 
 import flowtorch
 from flowtorch._native import loader
+from flowtorch._triton import loader as triton
 
 ROOT = Path(flowtorch.__file__).parent.parent
 SPLINE = """
@@ -39,18 +40,23 @@ def run(tmp_path: Path, **environment: str) -> tuple[str, list[torch.Tensor]]:
 def test_it_prints_the_versions_and_every_fused_op(capsys: pytest.CaptureFixture[str]) -> None:
     flowtorch.show_config()
     printed = capsys.readouterr().out
-    assert f"torch {torch.__version__}" in printed and "Triton" in printed and loader.reason in printed
-    form = "reference" if loader.capability is None else "fused"
+    assert f"torch {torch.__version__}" in printed and loader.reason in printed
+    cpu, cuda = ("reference" if kernels.capability is None else "fused" for kernels in (loader, triton))
     for name in ("affine", "rational_linear_spline", "rational_quadratic_spline"):
-        assert f"{name} {form} reference" in " ".join(printed.split())
+        assert f"{name} {cpu} {cuda} reference" in " ".join(printed.split())
+    assert f"tanh {cpu} reference reference" in " ".join(printed.split())
+    assert triton.reason in printed
 
 
 def test_without_kernels_it_says_why(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loader, "capability", None)
-    monkeypatch.setattr(loader, "reason", "the reason")
+    for kernels in (loader, triton):
+        monkeypatch.setattr(kernels, "capability", None)
+        monkeypatch.setattr(kernels, "reason", f"the reason of {kernels.__name__}")
     flowtorch.show_config()
     printed = capsys.readouterr().out
-    assert "CPU kernels: none (the reason)" in printed and "fused" not in printed.replace("a fused form", "")
+    assert "CPU kernels: none (the reason of flowtorch._native.loader)" in printed
+    assert "CUDA kernels: none (the reason of flowtorch._triton.loader)" in printed
+    assert "fused" not in printed.replace("a fused form", "")
 
 
 def test_a_library_that_does_not_load_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,9 @@
-"""What the compiler has to know of the fused forms: shapes of results, and derivatives. Importing it tells torch."""
+"""What torch has to know of the operators of fused forms. Importing it tells torch.
+
+The compiler asks for the shapes of results and for derivatives. Who calls ``torch.ops.flowtorch`` directly also meets
+the rules for ``vmap`` and autocast; the ops themselves run their reference forms in function transforms, and widen what
+networks give under autocast.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +11,7 @@ from typing import Any
 
 import torch
 
+from .._triton.results import room
 from .fused import FUSED, Results, operator
 
 # x and the parameters
@@ -19,22 +25,15 @@ TENSORS = {
 }
 
 
-def _empty(like: torch.Tensor, bins: bool) -> torch.Tensor:
-    """Returns a tensor with the shape of ``like`` and the strides that register.cpp gives a result."""
-    if not bins or like.dim() < 2:
-        return torch.empty_like(like, memory_format=torch.contiguous_format)
-    return torch.empty_like(like.transpose(-1, -2), memory_format=torch.contiguous_format).transpose(-1, -2)
-
-
 def _register(name: str, bins: bool) -> None:
     count = TENSORS[name]
 
     def fake_forward(x: torch.Tensor, *_: object) -> Results:
-        return _empty(x, False), _empty(x, False)
+        return room(x, False), room(x, False)
 
     def fake_backward(*arguments: object) -> torch.Tensor | tuple[torch.Tensor, ...]:
         x, *parameters = (t for t in arguments[2 : count + 2] if isinstance(t, torch.Tensor))
-        return (_empty(x, False), *(_empty(p, bins) for p in parameters)) if parameters else _empty(x, False)
+        return (room(x, False), *(room(p, bins) for p in parameters)) if parameters else room(x, False)
 
     def setup(ctx: Any, inputs: tuple[Any, ...], output: Results) -> None:
         ctx.save_for_backward(*inputs[:count])
@@ -47,7 +46,28 @@ def _register(name: str, bins: bool) -> None:
     torch.library.register_fake(f"flowtorch::{name}", fake_forward)
     torch.library.register_fake(f"flowtorch::{name}_backward", fake_backward)
     torch.library.register_autograd(f"flowtorch::{name}", backward, setup_context=setup)
+    for suffix in ("", "_forward", "_backward"):
+        _register_vmap(name + suffix)
+    if hasattr(torch.library, "register_autocast"):  # from torch 2.7 on; before, operators refuse other dtypes
+        for device in ("cpu", "cuda"):
+            torch.library.register_autocast(f"flowtorch::{name}", device, torch.float32)
+
+
+def _register_vmap(name: str) -> None:
+    def batched(info: Any, dims: tuple[int | None, ...], *arguments: Any) -> tuple[object, object]:
+        """Maps one dimension more, the first: every number depends on those at its place only."""
+
+        def widened(argument: Any, dim: int | None) -> Any:
+            if not isinstance(argument, torch.Tensor):
+                return argument
+            return argument.expand(info.batch_size, *argument.shape) if dim is None else argument.movedim(dim, 0)
+
+        found = operator(name)(*map(widened, arguments, dims))
+        return found, 0 if isinstance(found, torch.Tensor) else (0,) * len(found)
+
+    torch.library.register_vmap(f"flowtorch::{name}", batched)
 
 
 for _name, _bins in FUSED.items():
-    _register(_name, _bins)
+    if hasattr(torch.ops.flowtorch, _name):  # without the library of register.cpp only some are defined
+        _register(_name, _bins)

@@ -25,6 +25,7 @@ FUSED = {
     "rational_quadratic_spline": True,
     "signed_power": False,
 }
+CUDA = ("affine", "rational_linear_spline", "rational_quadratic_spline")  # those that have one for CUDA too
 
 
 def run(
@@ -72,7 +73,8 @@ def run_fixed(name: str, reference: Reference, x: torch.Tensor, a: float = 0.0, 
 
 
 def _fits(name: str, x: torch.Tensor, parameters: Sequence[torch.Tensor]) -> bool:
-    if loader.capability is None or transformed():
+    device = x.device
+    if not _available(name, device.type) or transformed():
         return False
     # An exported program has to run where flowtorch is not installed.
     if torch.compiler.is_exporting() or torch.jit.is_tracing():  # type: ignore[attr-defined,no-untyped-call]  # no types
@@ -80,12 +82,23 @@ def _fits(name: str, x: torch.Tensor, parameters: Sequence[torch.Tensor]) -> boo
     for tensor in (x, *parameters):
         if type(tensor) is not torch.Tensor and type(tensor) is not torch.nn.Parameter:
             return False
-        if tensor.device.type != "cpu" or not tensor.is_floating_point() or tensor.dim() > MAX_DIMS:
+        if tensor.device != device or not tensor.is_floating_point() or tensor.dim() > MAX_DIMS:
             return False
     if not parameters:
         return True
     dtype = parameters[0].dtype
     return all(p.dtype == dtype for p in parameters) and not (FUSED[name] and parameters[0].shape[-1] > MAX_BINS)
+
+
+def _available(name: str, device: str) -> bool:
+    """Returns whether an op has a fused form for a type of device in this installation."""
+    if device == "cpu":
+        return loader.capability is not None
+    if device != "cuda" or name not in CUDA:
+        return False
+    from .._triton import loader as triton  # not before: it loads Triton
+
+    return triton.capability is not None
 
 
 def _run_fused(
@@ -139,5 +152,5 @@ class _Fused(torch.autograd.Function):
 
 
 def operator(name: str) -> Callable[..., tuple[torch.Tensor, ...]]:
-    """Returns one of the operators that register.cpp defines: an op, or its ``_forward`` or ``_backward``."""
+    """Returns one of the operators of register.cpp and _triton: an op, or its ``_forward`` or ``_backward``."""
     return cast("Callable[..., tuple[torch.Tensor, ...]]", getattr(torch.ops.flowtorch, name))

@@ -132,11 +132,11 @@ def maps() -> Iterator[Job]:
 
 
 def grid() -> Iterator[Job]:
-    """The flows at all sizes, smaller ones first: what takes too long there is left out later."""
+    """The flows at all sizes, smaller ones first: what takes too long there is left out later. Memory for one large."""
     for flow in FLOWS:
         for dim in DIMS:
             for batch in BATCHES:
-                yield Job("grid", flow.but(dim=dim, batch=batch))
+                yield Job("grid", flow.but(dim=dim, batch=batch), memory=(dim, batch) == (64, 4096))
 
 
 def growth() -> Iterator[Job]:

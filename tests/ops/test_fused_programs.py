@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from torch.func import grad, jvp, vmap
 
 from flowtorch.ops import fused
 
-from .fused_cases import Case, a_few, both_ways, needs_kernels
+from .fused_cases import Case, Tensors, a_few, both_ways, needs_kernels
 from .test_fused_derivatives import points, scalar
 
 pytestmark = [
@@ -132,6 +133,56 @@ def test_torch_accepts_the_operators(case: Case, inverse: bool, monkeypatch: pyt
     torch.library.opcheck(
         getattr(torch.ops.flowtorch, backward_name).default, backward, test_utils=("test_schema", "test_faketensor")
     )
+
+
+# --- operators called directly, as the ops do not in function transforms and under autocast
+
+
+def direct(case: Case, suffix: str, monkeypatch: pytest.MonkeyPatch) -> tuple[Callable[..., Tensors], Tensors]:
+    """An operator behind an op as a function of its tensors, and those of one call."""
+    importlib.import_module("flowtorch.ops._compiled")
+    calls: dict[str, tuple[object, ...]] = {}
+    plain = fused.operator
+    with monkeypatch.context() as patch:
+        patch.setattr(fused, "operator", lambda name: lambda *a: calls.update({name: a}) or plain(name)(*a))
+        scalar(case.op, *(t.requires_grad_() for t in case.draw(4, 3))).backward()
+    forward, backward = calls
+    operator = getattr(torch.ops.flowtorch, forward.removesuffix("_forward") + suffix)
+    arguments = calls[backward if suffix == "_backward" else forward]
+    options = [a for a in arguments if not isinstance(a, torch.Tensor)]
+    return lambda *tensors: operator(*tensors, *options), [a.detach() for a in arguments if isinstance(a, torch.Tensor)]
+
+
+@pytest.mark.parametrize("suffix", ["", "_forward", "_backward"])
+@a_few
+def test_operators_under_vmap(case: Case, suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    op, tensors = direct(case, suffix, monkeypatch)
+    for dim in (0, 1):
+        torch.testing.assert_close(vmap(op, in_dims=dim, out_dims=dim)(*tensors), op(*tensors))
+    nested = vmap(vmap(op), in_dims=1, out_dims=1)(*tensors)
+    torch.testing.assert_close(nested, op(*tensors))
+    for i, tensor in enumerate(tensors):
+        if len(tensors) > 1:  # one that is the same everywhere
+            dims = tuple(None if j == i else 0 for j in range(len(tensors)))
+            found = vmap(op, in_dims=dims)(*tensors[:i], tensor[0], *tensors[i + 1 :])
+            torch.testing.assert_close(found, op(*tensors[:i], tensor[:1].expand_as(tensor), *tensors[i + 1 :]))
+
+
+@a_few
+def test_operators_under_autocast(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    op, (x, *parameters) = direct(case, "", monkeypatch)
+    narrow = [p.bfloat16() for p in parameters]
+    expected = op(x.float(), *(p.float() for p in narrow))
+    with torch.autocast("cpu", torch.bfloat16):
+        results = op(x.float(), *narrow)
+        assert op(x, *parameters)[1].dtype == torch.float64
+        if parameters:
+            with pytest.raises(RuntimeError, match="flowtorch: tensors of one dtype .* expected"):
+                op(x, *narrow)
+            with pytest.raises(RuntimeError, match="flowtorch: tensors of one dtype .* expected"):
+                direct(case, "_forward", monkeypatch)[0](x.float(), *narrow)
+    assert [r.dtype for r in results] == [torch.float32] * 2
+    assert all(torch.equal(r, e) for r, e in zip(results, expected, strict=True))
 
 
 def test_operators_refuse_what_does_not_fit() -> None:
