@@ -59,6 +59,8 @@ def test_what_a_specification_looks_like() -> None:
         "hidden_dims": [8],
         "nonlinearity": {"name": "torch.nn.ELU"},
         "permutation": None,
+        "passes": None,
+        "adjacency": None,
         "skip_connections": False,
         "residual": False,
     }
@@ -206,6 +208,8 @@ FIELDS: list[tuple[dict[str, Any], str, set[str]]] = [
     ({"type": "MADE"}, "hidden_dims", {"a list", "an empty list"}),
     ({"type": "MADE"}, "nonlinearity", {"an activation"}),
     ({"type": "MADE"}, "permutation", {"null", "an empty list"}),
+    ({"type": "MADE"}, "passes", {"null", "an integer", "a huge integer"}),
+    ({"type": "MADE"}, "adjacency", {"null"}),
     ({"type": "MADE"}, "skip_connections", {"a bool"}),
     ({"type": "DenseNN"}, "residual", {"a bool"}),
     ({"type": "Network"}, "factory", {"an activation"}),

@@ -95,19 +95,23 @@ public:
 private:
     template <int size>
     FLOWTORCH_INLINE void load_rows(Vec<T>& value, const T* data, int n) const {
-        T lanes[kLanes<T>];
-        for (int i = 0; i < kLanes<T>; i += size) {
-            __builtin_memcpy(lanes + i, data + offset_[n][i], size * sizeof(T));
+        if constexpr (size < kLanes<T>) {  // rows_ is never true otherwise
+            T lanes[kLanes<T>];
+            for (int i = 0; i < kLanes<T>; i += size) {
+                __builtin_memcpy(lanes + i, data + offset_[n][i], size * sizeof(T));
+            }
+            __builtin_memcpy(&value, lanes, sizeof(value));
         }
-        __builtin_memcpy(&value, lanes, sizeof(value));
     }
 
     template <int size>
     FLOWTORCH_INLINE void store_rows(const Vec<T>& value, T* data, int n) const {
-        T lanes[kLanes<T>];
-        __builtin_memcpy(lanes, &value, sizeof(value));
-        for (int i = 0; i < kLanes<T>; i += size) {
-            __builtin_memcpy(data + offset_[n][i], lanes + i, size * sizeof(T));
+        if constexpr (size < kLanes<T>) {
+            T lanes[kLanes<T>];
+            __builtin_memcpy(lanes, &value, sizeof(value));
+            for (int i = 0; i < kLanes<T>; i += size) {
+                __builtin_memcpy(data + offset_[n][i], lanes + i, size * sizeof(T));
+            }
         }
     }
 

@@ -26,8 +26,8 @@ class Planar(VectorMap):
 
     The parameters are w, u and b, of which :math:`\hat u` is made as :func:`flowtorch.ops.planar.planar` says, so that
     the map is one to one whatever they are. Both directions cost O(D), and the inverse is exact to rounding: in closed
-    form for a leaky rectifier, by five Newton steps in one dimension for tanh. It starts as the identity, u = 0, with
-    random w and b.
+    form for a leaky rectifier, by five Newton steps in one dimension for tanh. Nothing bounds k: an inverse loses the
+    digits that so steep or so flat a map takes. It starts as the identity, u = 0, with random w and b.
 
     Args:
         params_fn: where parameters come from, ``Tensor()`` or ``DenseNN()``; None for free parameters without a

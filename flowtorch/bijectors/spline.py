@@ -123,3 +123,23 @@ class Spline(SplineOptions, Boxed):
     def describe(self) -> str:
         """Returns the formula in one line."""
         return f"a monotone rational {self.order} spline of {self.count_bins} bins {self._where}."
+
+    def explain(self) -> str:
+        """Returns how it is structured, how many parameters it has and how gradients flow, in words."""
+        k, linear, boxed = self.count_bins, self.order == "linear", self.tails is None
+        least = f"at least {self.min_bin_width:g} and {self.min_bin_height:g} of the box"
+        ends = "those at the ends among them" if boxed else "those at the ends being 1"
+        cuts = (
+            f", and {k} points that cut the bins in two, {self.min_lambda:g} or more from their ends" if linear else ""
+        )
+        outside = "" if boxed else "; outside, x gets them as they are, and the parameters none"
+        return super().explain() + (
+            f"\n  Structure: the box has K = {k} bins between {k + 1} knots, cumulative sums of softmaxes of K widths "
+            f"and of K heights ({least}). There are {self.param_shapes[2][0]} slopes at knots, {ends}{cuts}."
+            f"\n  Parameters: {4 if linear else 3} K {'+' if boxed else '-'} 1 for each coordinate, all at zero for "
+            "the identity. Alone, they are free or from the context; in Autoregressive(Spline()) also from the "
+            "coordinates before, by MADE(); in Coupling(Spline()) from those that stay, by DenseNN()."
+            "\n  Gradients: in the box they go by the formula of the bin that x, or y, is in: to it, to the slopes at "
+            f"the two knots{' and the cut' if linear else ''}, and through cumulative sums and softmaxes to all "
+            f"widths and heights{outside}."
+        )

@@ -38,7 +38,8 @@ class Sylvester(VectorMap):
 
     The parameters are the normals of the reflections, the entries of R, of which the diagonal is made as
     :func:`flowtorch.ops.sylvester.sylvester` says, those of :math:`\tilde R`, and b. The log-determinant costs O(M).
-    The inverse solves M equations in one dimension one after the other, exact to rounding. It starts as the identity,
+    The inverse solves M equations in one dimension one after the other, exact to rounding; nothing bounds the slopes
+    :math:`1 + r_{ii} \tilde r_{ii}`, and it loses the digits that steep or flat ones take. It starts as the identity,
     R = 0, with :math:`\tilde R = I`, and random b and reflections.
 
     Args:

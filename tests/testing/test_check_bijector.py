@@ -123,11 +123,8 @@ class Conditioner(params.AutoregressiveParameters):
         made = params.MADE((8,), nonlinearity=torch.nn.Tanh, skip_connections=True)
         bound = made._bind(layout, input_shape, context_shape)
         assert isinstance(bound, BoundMADE) and bound.net.skip is not None and bound.net.output is not None
-        if self.leaks:
-            bound.net.skip.mask[:] = True
-        else:
-            bound.net.skip.mask[:] = False
-            bound.net.output.mask[:] = False
+        for layer in (*bound.net.skip, *bound.net.output):
+            layer.mask[:] = self.leaks
         return bound
 
 
