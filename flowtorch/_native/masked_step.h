@@ -26,7 +26,7 @@ FLOWTORCH_INLINE Vec<T> activated(Vec<T> x, Activation activation, T slope) {
 
 // out = activation(weight source + bias, and what is in out already) + below
 template <class T>
-struct Rows {
+struct Layer {
     const T* weight;
     int64_t weight_stride;
     const T* bias;
@@ -120,13 +120,13 @@ void masked_step(const Step& step, int64_t begin, int64_t end) {
         const int64_t first = before == nullptr ? 0 : before[flowtorch::kUnits + l], last = now[flowtorch::kUnits + l];
         const int64_t start = of_layer[0], weight = of_layer[1], width = of_layer[2], bias = of_layer[3];
         T* own = units + start * points;
-        Rows<T> rows{weights + weight + first * width, width,  biases + bias + first,  1,
+        Layer<T> layer{weights + weight + first * width, width,  biases + bias + first,  1,
                      source,                           known,  points,                 own + first * points, points};
-        rows.below = step.residual && l > 0 ? source + first * points : nullptr;
-        rows.add = step.context && l == 0;
-        rows.activation = Activation(step.activation);
-        rows.slope = T(step.slope);
-        rows.run(last - first, begin, end);
+        layer.below = step.residual && l > 0 ? source + first * points : nullptr;
+        layer.add = step.context && l == 0;
+        layer.activation = Activation(step.activation);
+        layer.slope = T(step.slope);
+        layer.run(last - first, begin, end);
         source = own;
         known = last;
     }
@@ -138,17 +138,17 @@ void masked_step(const Step& step, int64_t begin, int64_t end) {
         if (step.layers > 0) {
             const int64_t width = now[flowtorch::kWidth];
             const T* weight = weights + now[flowtorch::kWeight] + (from + c) * width;
-            Rows<T>{weight, block * width, bias, block, source, known, points, to, here * points}.run(
+            Layer<T>{weight, block * width, bias, block, source, known, points, to, here * points}.run(
                 step.outputs, begin, end);
         }
         if (now[flowtorch::kSkipWeight] >= 0) {
             const int64_t width = now[flowtorch::kSkipWidth];
             const T* weight = weights + now[flowtorch::kSkipWeight] + (from + c) * width;
-            Rows<T> rows{weight, block * width, step.layers > 0 ? nullptr : bias,
+            Layer<T> layer{weight, block * width, step.layers > 0 ? nullptr : bias,
                          block,  units,         now[flowtorch::kKnown],
                          points, to,            here * points};
-            rows.add = step.layers > 0;
-            rows.run(step.outputs, begin, end);
+            layer.add = step.layers > 0;
+            layer.run(step.outputs, begin, end);
         }
     }
 }

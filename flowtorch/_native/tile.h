@@ -3,10 +3,67 @@
 #include "kernels.h"
 #include "vector.h"
 
+#if defined(__has_builtin)
+#define FLOWTORCH_SHUFFLES __has_builtin(__builtin_shufflevector)
+#else
+#define FLOWTORCH_SHUFFLES 0
+#endif
+
 namespace {
 
 using flowtorch::Operand;
 using flowtorch::Problem;
+
+// Rows of `size` numbers, `lanes` in all, as one vector: halves are joined in registers, as what is written to memory in
+// parts and read as a whole has to wait.
+template <class T, int size, int lanes>
+struct Rows {
+    typedef T V __attribute__((vector_size(lanes * sizeof(T))));
+    using Half = Rows<T, size, lanes / 2>;
+
+    static FLOWTORCH_INLINE V load(const T* data, const int64_t* offset) {
+        const auto low = Half::load(data, offset), high = Half::load(data, offset + lanes / 2);
+#if FLOWTORCH_SHUFFLES
+        if constexpr (lanes == 2) {
+            return __builtin_shufflevector(low, high, 0, 1);
+        } else if constexpr (lanes == 4) {
+            return __builtin_shufflevector(low, high, 0, 1, 2, 3);
+        } else if constexpr (lanes == 8) {
+            return __builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7);
+        } else {
+            return __builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+        }
+#else
+        V value;
+        __builtin_memcpy(&value, &low, sizeof(low));
+        __builtin_memcpy(reinterpret_cast<char*>(&value) + sizeof(low), &high, sizeof(high));
+        return value;
+#endif
+    }
+
+    static FLOWTORCH_INLINE void store(V value, T* data, const int64_t* offset) {
+        typename Half::V low, high;
+        __builtin_memcpy(&low, &value, sizeof(low));
+        __builtin_memcpy(&high, reinterpret_cast<const char*>(&value) + sizeof(low), sizeof(high));
+        Half::store(low, data, offset);
+        Half::store(high, data, offset + lanes / 2);
+    }
+};
+
+template <class T, int size>
+struct Rows<T, size, size> {
+    typedef T V __attribute__((vector_size(size * sizeof(T))));
+
+    static FLOWTORCH_INLINE V load(const T* data, const int64_t* offset) {
+        V value;
+        __builtin_memcpy(&value, data + offset[0], sizeof(value));
+        return value;
+    }
+
+    static FLOWTORCH_INLINE void store(V value, T* data, const int64_t* offset) {
+        __builtin_memcpy(data + offset[0], &value, sizeof(value));
+    }
+};
 
 // Goes through the elements [begin, end), tile by tile: `for (Tile<T> tile(p, begin, end); tile.next();)`. Within
 // one row whose elements lie side by side a vector is loaded at once, as are rows of two, four or eight; otherwise lane by
@@ -96,22 +153,14 @@ private:
     template <int size>
     FLOWTORCH_INLINE void load_rows(Vec<T>& value, const T* data, int n) const {
         if constexpr (size < kLanes<T>) {  // rows_ is never true otherwise
-            T lanes[kLanes<T>];
-            for (int i = 0; i < kLanes<T>; i += size) {
-                __builtin_memcpy(lanes + i, data + offset_[n][i], size * sizeof(T));
-            }
-            __builtin_memcpy(&value, lanes, sizeof(value));
+            value = Rows<T, size, kLanes<T>>::load(data, offset_[n]);
         }
     }
 
     template <int size>
     FLOWTORCH_INLINE void store_rows(const Vec<T>& value, T* data, int n) const {
         if constexpr (size < kLanes<T>) {
-            T lanes[kLanes<T>];
-            __builtin_memcpy(lanes, &value, sizeof(value));
-            for (int i = 0; i < kLanes<T>; i += size) {
-                __builtin_memcpy(data + offset_[n][i], lanes + i, size * sizeof(T));
-            }
+            Rows<T, size, kLanes<T>>::store(value, data, offset_[n]);
         }
     }
 
