@@ -41,13 +41,16 @@ struct Layer {
     Activation activation = Activation::kNone;
     T slope = T(0);
 
-    // `rows` rows from j on, for `vectors` vectors of points from `point` on: so many as registers hold.
+    // `rows` rows from j on, for `vectors` vectors of points from `point` on: so many as registers hold. They stay there
+    // only if loops over them are unrolled.
     template <int rows, int vectors>
     FLOWTORCH_INLINE void tile(int64_t j, int64_t point) const {
         constexpr int lanes = kLanes<T>;
         Vec<T> sum[rows][vectors];
+_Pragma("GCC unroll 4")
         for (int r = 0; r < rows; ++r) {
             const T start = bias == nullptr ? T(0) : bias[(j + r) * bias_stride];
+_Pragma("GCC unroll 4")
             for (int v = 0; v < vectors; ++v) {
                 sum[r][v] = Maths<T>::splat(start);
                 if (add) {
@@ -59,15 +62,22 @@ struct Layer {
         }
         for (int64_t k = 0; k < known; ++k) {
             Vec<T> x[vectors];
-            __builtin_memcpy(x, source + k * points + point, sizeof(x));
+_Pragma("GCC unroll 4")
+            for (int v = 0; v < vectors; ++v) {
+                __builtin_memcpy(&x[v], source + k * points + point + v * lanes, sizeof(x[v]));
+            }
+_Pragma("GCC unroll 4")
             for (int r = 0; r < rows; ++r) {
                 const T w = weight[(j + r) * weight_stride + k];
+_Pragma("GCC unroll 4")
                 for (int v = 0; v < vectors; ++v) {
                     sum[r][v] += w * x[v];
                 }
             }
         }
+_Pragma("GCC unroll 4")
         for (int r = 0; r < rows; ++r) {
+_Pragma("GCC unroll 4")
             for (int v = 0; v < vectors; ++v) {
                 Vec<T> y = activated<T>(sum[r][v], activation, slope);
                 const int64_t at = (j + r) * out_stride + point + v * lanes;
@@ -95,10 +105,11 @@ struct Layer {
     }
 
     FLOWTORCH_INLINE void run(int64_t count, int64_t begin, int64_t end) const {
-        constexpr int64_t wide = 4 * kLanes<T>;
+        constexpr int vectors = FLOWTORCH_BYTES >= 64 ? 4 : 2;  // there are 32 registers, or 16
+        constexpr int64_t wide = vectors * kLanes<T>;
         int64_t point = begin;
         for (; point + wide <= end; point += wide) {
-            strip<4>(count, point);
+            strip<vectors>(count, point);
         }
         for (; point < end; point += kLanes<T>) {
             strip<1>(count, point);

@@ -225,10 +225,24 @@ Tensor fixed_backward(Maybe grad_value, Maybe grad_log, Tensor x, int64_t kind, 
     return by_x;
 }
 
-// What is known so far is in rows of `units`, and so is what this adds to it; see masked_step.h.
+// Writes values (points, coordinates) into rows of `units` from `row` on.
+template <class T>
+void transpose_into(const Tensor& values, const Tensor& units, int64_t row) {
+    const auto sizes = values.sizes(), strides = values.strides();
+    const T* from = static_cast<const T*>(values.data_ptr());
+    for (int64_t c = 0; c < sizes[1]; ++c) {
+        T* to = static_cast<T*>(units.data_ptr()) + (row + c) * units.sizes()[1];
+        for (int64_t i = 0; i < sizes[0]; ++i) {
+            to[i] = from[i * strides[0] + c * strides[1]];
+        }
+    }
+}
+
+// What is known so far is in rows of `units`: first `last`, the values of the step before, are added to it, then the
+// hidden units that are known with them; see masked_step.h.
 Tensor masked_step(
-    Tensor units, Tensor weights, Tensor biases, Tensor program, int64_t step, int64_t layers, int64_t outputs,
-    int64_t activation, double slope, bool residual, bool context) {
+    Tensor units, Tensor weights, Tensor biases, Tensor program, Maybe last, int64_t step, int64_t layers,
+    int64_t outputs, int64_t activation, double slope, bool residual, bool context) {
     const bool is_double = units.scalar_type() == ScalarType::Double;
     const auto fits = [&units](const Tensor& t, int64_t dims, ScalarType type) {
         return t.dim() == dims && t.scalar_type() == type && t.device().is_cpu() && t.is_contiguous();
@@ -246,6 +260,15 @@ Tensor masked_step(
     const int64_t* of_layers = static_cast<const int64_t*>(program.data_ptr());
     const int64_t* now = of_layers + start + step * fields;
     const int64_t points = units.sizes()[1];
+    if (last) {
+        const int64_t here = step > 0 ? now[kHere - fields] : 0;
+        STD_TORCH_CHECK(
+            last->dim() == 2 && last->scalar_type() == units.scalar_type() && last->device().is_cpu() &&
+                last->sizes()[0] <= points && last->sizes()[1] == here && now[kKnown] <= units.sizes()[0],
+            "flowtorch: values (points, ", here, ") of the step before are expected, of the dtype of the network.");
+        const int64_t row = now[kKnown] - here;
+        is_double ? transpose_into<double>(*last, units, row) : transpose_into<float>(*last, units, row);
+    }
     Tensor out = torch::stable::new_empty(units, {now[kHere] * outputs, points});
     const Step task{units.data_ptr(), out.data_ptr(), weights.data_ptr(), biases.data_ptr(), points, layers, outputs,
                     of_layers, now, step > 0 ? now - fields : nullptr, activation, slope, residual, context};
@@ -295,7 +318,7 @@ STABLE_TORCH_LIBRARY(flowtorch, library) {
     define("signed_power", "Tensor x, Tensor log_exponent", "Tensor, Tensor");
     define("fixed", "Tensor x, int kind, float a, float b", "Tensor");
     library.def(
-        "masked_step(Tensor(a!) units, Tensor weights, Tensor biases, Tensor program, int step, int layers, int outputs, "
+        "masked_step(Tensor(a!) units, Tensor weights, Tensor biases, Tensor program, Tensor? last, int step, int layers, int outputs, "
         "int activation, float slope, bool residual, bool context) -> Tensor");
 }
 

@@ -144,7 +144,7 @@ class Bijector(abc.ABC):
         Example:
             >>> from flowtorch.bijectors import AffineAutoregressive
             >>> AffineAutoregressive().check((1000,)).parameters
-            836048
+            613840
         """
         with torch.device("meta"):
             return self.bind(shape, context_shape).summary()

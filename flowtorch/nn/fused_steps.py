@@ -53,7 +53,7 @@ class FusedSteps:
         first = next(iter(net.activations), torch.nn.Identity())
         self.activation, name = ACTIVATIONS[type(first)]
         self.slope = 0.0 if name is None else float(getattr(first, name))
-        self.known = 0
+        self.last: torch.Tensor | None = None
         size = sum(net.step_sizes)
         # An odd multiple: rows at a distance of a power of two would compete for a few lines of the cache.
         padded = (-(-self.points // POINTS_TOGETHER) | 1) * POINTS_TOGETHER
@@ -73,6 +73,7 @@ class FusedSteps:
             self.weights,
             self.biases,
             self.program,
+            self.last,
             step,
             len(net.known_units),
             net.outputs,
@@ -85,7 +86,5 @@ class FusedSteps:
         return by_point if self.skip_from_context is None else by_point + self.skip_from_context[step]
 
     def update(self, values: torch.Tensor) -> None:
-        """Takes the values of the step just asked for, ``(*batch, coordinates of the step)``."""
-        size = values.shape[-1]
-        self.units[self.known : self.known + size, : self.points] = values.reshape(self.points, size).mT
-        self.known += size
+        """Takes the values of the step just asked for, ``(*batch, coordinates of the step)``: the next step does."""
+        self.last = values.reshape(self.points, values.shape[-1]).to(self.units.dtype)

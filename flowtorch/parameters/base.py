@@ -90,6 +90,7 @@ class ParameterLayout:
         self.coordinates = shapes[0][:coordinate_dims]
         self.trailing = tuple(s[coordinate_dims:] for s in shapes)
         self.sizes = [numel(t) for t in self.trailing]
+        self.at_most_one = all(len(t) <= 1 for t in self.trailing)
         self.count = numel(self.coordinates)
         self.per_coordinate = sum(self.sizes)
 
@@ -101,10 +102,12 @@ class ParameterLayout:
     def cut(self, out: torch.Tensor, coordinates: Sequence[int] | None = None) -> tuple[torch.Tensor, ...]:
         """Returns the parameters in ``out``, ``(*batch, per_coordinate, count)``, for all or some ``coordinates``."""
         where = self.coordinates if coordinates is None else coordinates
+        parts = out.split(self.sizes, -2)
+        if len(where) == 1 and self.at_most_one:  # as they are, but for the order of axes: steps are short
+            return tuple(p.mT if t else p.squeeze(-2) for p, t in zip(parts, self.trailing, strict=True))
         batch = out.shape[:-2]
         return tuple(
-            part.transpose(-1, -2).reshape((*batch, *where, *trailing))
-            for part, trailing in zip(out.split(self.sizes, -2), self.trailing, strict=True)
+            part.mT.reshape((*batch, *where, *trailing)) for part, trailing in zip(parts, self.trailing, strict=True)
         )
 
 
