@@ -1,6 +1,6 @@
 """Every ``raise`` of the core has a test of its words, and every error is also the builtin that one would catch.
 
-The tables are in ``tests/test_errors_*.py``; a new file of that name with ``CASES`` of its own is found here.
+The tables are in ``tests/refused``; a new file there with a ``REFUSED`` of its own is found here.
 """
 
 from __future__ import annotations
@@ -8,7 +8,8 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -22,8 +23,17 @@ MODULES = [
     *(PACKAGE / f"{name}.py" for name in ("options", "types", "specification", "domains", "summary")),
     *(path for folder in ("bijectors", "parameters", "nn") for path in sorted((PACKAGE / folder).glob("*.py"))),
 ]
-TABLES = sorted(Path(__file__).parent.glob("test_errors_*.py"))
-CASES = [case for path in TABLES for case in importlib.import_module(f"tests.{path.stem}").CASES]
+# For each class of errors, the words of a message, in this order, and what raises it.
+TABLES = {
+    path.stem: importlib.import_module(f"tests.refused.{path.stem}").REFUSED
+    for path in sorted((Path(__file__).parent / "refused").glob("*.py"))
+}
+CASES: dict[str, tuple[type[Exception], str, Callable[[], object]]] = {
+    f"{name}: {words}": (error, words, call)
+    for name, table in TABLES.items()
+    for error, calls in table.items()
+    for words, call in calls.items()
+}
 
 
 def raises(path: Path) -> Iterator[tuple[int, int, str]]:
@@ -33,9 +43,18 @@ def raises(path: Path) -> Iterator[tuple[int, int, str]]:
             yield node.lineno, node.end_lineno or node.lineno, ast.unparse(node)
 
 
-def caught(call: object) -> BaseException:
+@pytest.mark.parametrize("name", CASES)
+def test_it_is_refused_in_these_words(name: str) -> None:
+    error, words, call = CASES[name]
+    pattern = ".*".join(re.escape(part) for part in words.split(" ... "))
+    with pytest.raises(error, match=f"(?s){pattern}") as info:
+        call()
+    assert type(info.value) is error
+
+
+def caught(call: Callable[[], object]) -> BaseException:
     with pytest.raises(Exception) as info:  # the tables' own tests say which
-        call()  # type: ignore[operator]
+        call()
     return info.value
 
 
@@ -52,7 +71,7 @@ def where_raised(error: BaseException | None) -> Iterator[tuple[Path, int]]:
 
 @pytest.fixture(scope="module")
 def reached() -> set[tuple[Path, int]]:
-    return {place for _, _, call in CASES for place in where_raised(caught(call))}
+    return {place for _, _, call in CASES.values() for place in where_raised(caught(call))}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
@@ -97,8 +116,9 @@ def test_every_error_is_also_the_builtin_that_one_would_catch() -> None:
         assert error.__doc__
 
 
-@pytest.mark.parametrize(("error", "words", "call"), CASES, ids=[words for _, words, _ in CASES])
-def test_messages_say_who_and_what_is_expected(error: type[Exception], words: str, call: object) -> None:
+@pytest.mark.parametrize("name", CASES)
+def test_messages_say_who_and_what_is_expected(name: str) -> None:
+    error, _, call = CASES[name]
     message = str(caught(call))
     if issubclass(error, FlowTorchError):
         who, text = message.split(": ", 1)

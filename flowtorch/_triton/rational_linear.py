@@ -9,7 +9,7 @@ import triton.language as tl
 
 from .elements import elements, load, load_bin, store, store_bins
 from .maths import divide, root, sigmoid
-from .spline import BinGradient, find_bin, shares, store_gradients
+from .spline import BinGradient, locate, store_gradients
 
 
 class Place(NamedTuple):
@@ -75,12 +75,8 @@ def forward(
 ):
     """Stores values and log-derivatives."""
     those = elements(count, columns, BLOCK, WIDE)
-    points, width_shares, height_shares = (
-        load(x, those),
-        shares(widths, those, OPTIONS),
-        shares(heights, those, OPTIONS),
-    )
-    point, bin = find_bin(points, width_shares, height_shares, derivatives, those, OPTIONS)
+    points = load(x, those)
+    _, _, point, bin = locate(points, widths, heights, derivatives, those, OPTIONS)
     q = _place(point, bin, lambdas, those, OPTIONS)
     if OPTIONS.inverse:
         result = tl.where(q.first, bin.left + bin.width * q.image, bin.right - bin.width * q.image)
@@ -115,12 +111,8 @@ def backward(
 ):
     """Stores the gradients of the inputs; what the formulas are is said in _native/rational_linear.h."""
     those = elements(count, columns, BLOCK, WIDE)
-    points, width_shares, height_shares = (
-        load(x, those),
-        shares(widths, those, OPTIONS),
-        shares(heights, those, OPTIONS),
-    )
-    point, bin = find_bin(points, width_shares, height_shares, derivatives, those, OPTIONS)
+    points = load(x, those)
+    width_shares, height_shares, point, bin = locate(points, widths, heights, derivatives, those, OPTIONS)
     q = _place(point, bin, lambdas, those, OPTIONS)
     outside = tl.abs(points) >= OPTIONS.bound
     grad_points = load(grad_value, those)

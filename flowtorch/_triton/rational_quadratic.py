@@ -9,7 +9,7 @@ import triton.language as tl
 
 from .elements import elements, load, store
 from .maths import divide, root
-from .spline import BinGradient, find_bin, shares, store_gradients
+from .spline import BinGradient, locate, store_gradients
 
 
 class Place(NamedTuple):
@@ -70,12 +70,8 @@ def forward(
 ):
     """Stores values and log-derivatives."""
     those = elements(count, columns, BLOCK, WIDE)
-    points, width_shares, height_shares = (
-        load(x, those),
-        shares(widths, those, OPTIONS),
-        shares(heights, those, OPTIONS),
-    )
-    point, bin = find_bin(points, width_shares, height_shares, derivatives, those, OPTIONS)
+    points = load(x, those)
+    _, _, point, bin = locate(points, widths, heights, derivatives, those, OPTIONS)
     q = _place(point, bin, OPTIONS.inverse)
     square = q.denominator * q.denominator
     if OPTIONS.inverse:
@@ -109,12 +105,8 @@ def backward(
 ):
     """Stores the gradients of the inputs; what the formulas are is said in _native/rational_quadratic.h."""
     those = elements(count, columns, BLOCK, WIDE)
-    points, width_shares, height_shares = (
-        load(x, those),
-        shares(widths, those, OPTIONS),
-        shares(heights, those, OPTIONS),
-    )
-    point, bin = find_bin(points, width_shares, height_shares, derivatives, those, OPTIONS)
+    points = load(x, those)
+    width_shares, height_shares, point, bin = locate(points, widths, heights, derivatives, those, OPTIONS)
     q = _place(point, bin, OPTIONS.inverse)
     outside = tl.abs(points) >= OPTIONS.bound
     grad_points = load(grad_value, those)

@@ -143,6 +143,14 @@ def find_bin(points, widths, heights, derivatives, those, BOX: tl.constexpr):
 
 
 @triton.jit
+def locate(points, widths, heights, derivatives, those, BOX: tl.constexpr):
+    """Returns the shares of both axes, the points within the box, and the bin of each."""
+    width_shares, height_shares = shares(widths, those, BOX), shares(heights, those, BOX)
+    point, bin = find_bin(points, width_shares, height_shares, derivatives, those, BOX)
+    return width_shares, height_shares, point, bin
+
+
+@triton.jit
 def _store_sizes(operand, those, sizes, which, first, second, LEAST: tl.constexpr, BOX: tl.constexpr):
     # The gradient by the raw sizes along one axis. The sizes of the bins before move both knots, that of the bin itself
     # only the second; the end of the box does not move.

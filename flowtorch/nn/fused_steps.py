@@ -60,8 +60,9 @@ class FusedSteps:
         rows = size + sum(layer.out_features for layer in net.hidden)
         self.units = self.weights.new_zeros(rows, padded)
         if net.context is not None:
-            from_context = net.context(context).expand(*batch, -1).reshape(self.points, -1)
-            self.units[size : size + from_context.shape[-1], : self.points] = from_context.mT
+            width = net.hidden[0].out_features
+            from_context = net.context(context).expand(*batch, width).reshape(self.points, width)
+            self.units[size : size + width, : self.points] = from_context.mT
         skip = net.skip_from_context(context)
         self.skip_from_context = None if skip is None else skip.split(net.step_sizes, -1)
 
@@ -82,7 +83,7 @@ class FusedSteps:
             net.residual,
             net.context is not None,
         )
-        by_point = rows[:, : self.points].mT.reshape(*self.batch, net.outputs, -1)
+        by_point = rows[:, : self.points].mT.reshape(*self.batch, net.outputs, net.step_sizes[step])
         return by_point if self.skip_from_context is None else by_point + self.skip_from_context[step]
 
     def update(self, values: torch.Tensor) -> None:

@@ -212,7 +212,7 @@ def test_outputs_see_of_the_context_what_they_may(name: str) -> None:
 
 
 @every_variant
-@pytest.mark.parametrize("batch", [(), (4,), (2, 3)], ids=str)
+@pytest.mark.parametrize("batch", [(), (4,), (2, 3), (0,)], ids=str)
 def test_one_step_at_a_time_is_all_at_once(name: str, batch: tuple[int, ...]) -> None:
     v = VARIANTS[name]
     net, (x, context) = network(v), inputs(v, batch)
@@ -332,7 +332,7 @@ def fused_walk(net: MaskedDense, x: torch.Tensor, context: torch.Tensor | None) 
 
 @needs_kernels
 @every_variant
-@pytest.mark.parametrize("batch", [(), (4,), (2, 3), (70,)], ids=str)
+@pytest.mark.parametrize("batch", [(), (4,), (2, 3), (70,), (0,), (2, 0)], ids=str)
 def test_fused_steps_give_what_the_network_gives(name: str, batch: tuple[int, ...]) -> None:
     v = VARIANTS[name]
     net, (x, context) = network(v), inputs(v, batch)
