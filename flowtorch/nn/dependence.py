@@ -71,17 +71,16 @@ class Dependence:
     def between(self, kinds: Sequence[int], below: Sequence[int]) -> torch.Tensor:
         """Returns which units of kinds ``below`` those of ``kinds`` may see."""
         rows, columns = sorted(set(kinds)), sorted(set(below))
-        table = [[self.kinds[c] & ~self.kinds[r] == 0 for c in columns] for r in rows]
-        places = (torch.tensor([values.index(k) for k in of]) for values, of in ((rows, kinds), (columns, below)))
-        return _take(_take(torch.tensor(table), 0, next(places)), 1, next(places))
+        table = torch.tensor([[self.kinds[c] & ~self.kinds[r] == 0 for c in columns] for r in rows])
+        return table.index_select(0, _places(kinds, rows)).index_select(1, _places(below, columns))
 
     def _bits(self, kinds: Sequence[int], first: int, count: int) -> torch.Tensor:
         present = sorted(set(kinds))
         # A number's binary digits as text, the lowest first: faster than shifting numbers of a thousand bits.
         digits = [format(self.kinds[k] >> first, f"0{count}b")[::-1][:count] for k in present]
         table = torch.tensor([[d == "1" for d in text] for text in digits]).reshape(len(present), count)
-        return _take(table, 0, torch.tensor([present.index(k) for k in kinds]))
+        return table.index_select(0, _places(kinds, present))
 
 
-def _take(table: torch.Tensor, dim: int, places: torch.Tensor) -> torch.Tensor:
-    return table.index_select(dim, places)
+def _places(kinds: Sequence[int], present: list[int]) -> torch.Tensor:
+    return torch.tensor([present.index(k) for k in kinds])

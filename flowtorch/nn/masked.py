@@ -89,7 +89,9 @@ class MaskedDense(torch.nn.Module):
         kinds = [dependence.hidden(width) for width in hidden_dims]
         # How many hidden units of each layer are known at each step.
         self.known_units = [dependence.known_units(k) for k in kinds]
+        # Which steps each of `blocks` is for, and how many coordinates.
         self.block_steps = _steps_of_blocks(self.step_sizes, outputs)
+        self.block_sizes = [sum(self.step_sizes[s] for s in steps) for steps in self.block_steps]
 
         masks = [dependence.inputs(kinds[0])] if kinds else []
         masks += [dependence.between(here, below) for below, here in itertools.pairwise(kinds)]
@@ -127,11 +129,6 @@ class MaskedDense(torch.nn.Module):
     def last(self) -> Sequence[MaskedLinear]:
         """The layer with the outputs' bias: the output layer, and without hidden layers the skip connections."""
         return cast(Sequence[MaskedLinear], self.skip if self.output is None else self.output)
-
-    @property
-    def block_sizes(self) -> list[int]:
-        """How many coordinates each of :meth:`blocks` is for."""
-        return [sum(self.step_sizes[s] for s in steps) for steps in self.block_steps]
 
     def forward(self, x: torch.Tensor, context: torch.Tensor | None) -> torch.Tensor:
         """Applies the network to all steps at once."""
