@@ -8,12 +8,15 @@ decided up to sets of measure zero: ``(0, inf)`` and ``[0, inf)`` are the same.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias, cast
 
 import torch
 from torch.distributions import constraints
 from torch.distributions.constraints import Constraint
+
+from .types import numel
 
 _INFINITY = math.inf
 
@@ -79,7 +82,130 @@ class Within(Constraint):
         return f"Within({self.within!r})"
 
 
+class Undetermined(Constraint):
+    """A set that is not known before the event's shape is: until then it is taken to fit anything.
+
+    Args:
+        event_dim: how many dimensions an event has at least.
+    """
+
+    is_discrete = False
+
+    def __init__(self, event_dim: int) -> None:
+        self._event_dim = event_dim
+        super().__init__()
+
+    @property
+    def event_dim(self) -> int:  # type: ignore[override]  # torch has a class attribute
+        """How many dimensions an event has at least."""
+        return self._event_dim
+
+    def check(self, value: torch.Tensor) -> torch.Tensor:
+        """Returns true for each event, none being known to lie outside."""
+        return torch.ones(value.shape[: value.dim() - self.event_dim], dtype=torch.bool, device=value.device)
+
+    def __repr__(self) -> str:
+        return f"Undetermined({self.event_dim})"
+
+
+class Intervals(Constraint):
+    """Events of a shape with an interval for each coordinate; see :func:`intervals`."""
+
+    is_discrete = False
+
+    def __init__(self, lower: tuple[float, ...], upper: tuple[float, ...], shape: torch.Size) -> None:
+        self.box, self.shape = Box(lower, upper), shape
+        super().__init__()
+
+    @property
+    def event_dim(self) -> int:  # type: ignore[override]  # torch has a class attribute
+        """How many dimensions an event has."""
+        return len(self.shape)
+
+    @property
+    def lower_bound(self) -> torch.Tensor:
+        """The lower ends."""
+        return (
+            torch.tensor(self.box.lower, dtype=torch.float64, device="cpu").expand(numel(self.shape)).view(self.shape)
+        )
+
+    @property
+    def upper_bound(self) -> torch.Tensor:
+        """The upper ends."""
+        return (
+            torch.tensor(self.box.upper, dtype=torch.float64, device="cpu").expand(numel(self.shape)).view(self.shape)
+        )
+
+    def check(self, value: torch.Tensor) -> torch.Tensor:
+        """Returns for each event whether all its coordinates lie between their ends."""
+        inside = (value >= self.lower_bound.to(value)) & (value <= self.upper_bound.to(value))
+        return inside.flatten(-len(self.shape)).all(-1) if self.shape else inside
+
+    def __repr__(self) -> str:
+        return f"Intervals({self.box}, shape={tuple(self.shape)})"
+
+
+class Joint(Constraint):
+    """Events whose pieces lie each in a set of its own.
+
+    Args:
+        parts: a set for each piece, over at most the piece.
+        indices: for each piece where it lies along the axis.
+        shape: the event's shape.
+        dim: the axis; None for the flattened event.
+    """
+
+    is_discrete = False
+
+    def __init__(
+        self, parts: Sequence[Constraint], indices: Sequence[Sequence[int]], shape: torch.Size, dim: int | None = None
+    ) -> None:
+        self.parts, self.indices, self.shape = tuple(parts), tuple(map(tuple, indices)), shape
+        self.dim = None if dim is None else dim % len(shape)
+        super().__init__()
+
+    @property
+    def event_dim(self) -> int:  # type: ignore[override]  # torch has a class attribute
+        """How many dimensions an event has."""
+        return len(self.shape)
+
+    def pieces(self, value: torch.Tensor) -> list[torch.Tensor]:
+        """Returns the pieces of ``(*batch, *shape)``, each ``(*batch, *piece)``."""
+        n = len(self.shape)
+        if self.dim is None:
+            value, axis = value.reshape(*value.shape[: value.dim() - n], numel(self.shape)), -1
+        else:
+            axis = self.dim - n
+        at = [torch.tensor(index, dtype=torch.long, device=value.device) for index in self.indices]
+        return [value.index_select(axis, index) for index in at]
+
+    def check(self, value: torch.Tensor) -> torch.Tensor:
+        """Returns for each event whether every piece lies in its set."""
+        dims = 1 if self.dim is None else len(self.shape)
+        inside = torch.ones(value.shape[: value.dim() - len(self.shape)], dtype=torch.bool, device=value.device)
+        for part, piece in zip(self.parts, self.pieces(value), strict=True):
+            inside = inside & lift(part, dims).check(piece)
+        return inside
+
+    def region(self) -> Region:
+        """Returns the normal form: a box coordinate by coordinate if all parts are boxes."""
+        place = torch.arange(numel(self.shape), device="cpu").reshape(self.shape)
+        lower, upper = [-_INFINITY] * place.numel(), [_INFINITY] * place.numel()
+        for part, where in zip(self.parts, self.pieces(place), strict=True):
+            box = box_of(part, where.shape)
+            if box is None:
+                return Named("product of " + " and ".join(describe(p) for p in self.parts))
+            for i, a, b in zip(where.flatten().tolist(), box.lower, box.upper, strict=True):
+                lower[i], upper[i] = a, b
+        return _short(tuple(lower), tuple(upper))
+
+    def __repr__(self) -> str:
+        return f"Joint({list(self.parts)}, {list(self.indices)}, shape={tuple(self.shape)}, dim={self.dim})"
+
+
 Region: TypeAlias = Box | Named
+# What is taken to fit anything until shapes are known.
+UNDETERMINED = Named("depends on the event's shape")
 # A set that depends on what we cannot see.
 UNKNOWN = Named("unknown")
 
@@ -99,6 +225,12 @@ def region(constraint: Constraint) -> Region:
     base = getattr(constraint, "base_constraint", None)  # independent, and the support of a mixture
     if base is not None:
         return region(base)
+    if isinstance(constraint, Undetermined):
+        return UNDETERMINED
+    if isinstance(constraint, Intervals):
+        return _short(constraint.box.lower, constraint.box.upper)
+    if isinstance(constraint, Joint):
+        return constraint.region()
     within = getattr(constraint, "within", None)  # a part of a larger set that is known by a test alone
     if within is not None:
         larger = region(within)
@@ -153,6 +285,8 @@ def includes(outer: Constraint, inner: Constraint) -> bool:
     if within is not None:
         return includes(outer, within)
     a, b = region(outer), region(inner)
+    if UNDETERMINED in (a, b):
+        return True
     if isinstance(a, Named) or isinstance(b, Named):
         # What is no box is of lower dimension (a simplex, symmetric matrices) or discrete: a density over the whole
         # space is none over it. Of a set that we know nothing about the user has to know.
@@ -185,6 +319,42 @@ def lift(constraint: Constraint, event_dim: int) -> Constraint:
     """Returns ``constraint`` over at least ``event_dim`` event dimensions."""
     missing = event_dim - constraint.event_dim
     return constraints.independent(constraint, missing) if missing > 0 else constraint
+
+
+def box_of(constraint: Constraint, shape: torch.Size) -> Box | None:
+    """Returns the box of events of ``shape``, with a pair for each coordinate; None for what is no box."""
+    found, n = region(constraint), numel(shape)
+    if not isinstance(found, Box):
+        return None
+    lower, upper = _aligned(found.lower, found.upper)
+    if len(lower) == 1:
+        return Box(lower * n, upper * n)
+    # Numbers for the last axes serve every position of the others.
+    return Box(lower * (n // len(lower)), upper * (n // len(lower))) if n % len(lower) == 0 else None
+
+
+def intervals(lower: Sequence[float], upper: Sequence[float], shape: torch.Size) -> Constraint:
+    """Returns the box of events of ``shape`` with these ends, row-major, or with one pair for all coordinates.
+
+    Example:
+        >>> describe(intervals((0.0, 1.0), (1.0, float("inf")), torch.Size((2,))))
+        '(0, 1) x (1, inf)'
+    """
+    box = _short(tuple(lower), tuple(upper))
+    if len(box.lower) > 1 or len(box.upper) > 1:
+        return Intervals(*_aligned(box.lower, box.upper), shape)
+    a, b = box.lower[0], box.upper[0]
+    one: Constraint = constraints.interval(a, b)
+    if b == _INFINITY:
+        one = constraints.real if a == -_INFINITY else constraints.greater_than(a)
+    elif a == -_INFINITY:
+        one = constraints.less_than(b)
+    return lift(one, len(shape))
+
+
+def _short(lower: tuple[float, ...], upper: tuple[float, ...]) -> Box:
+    same = len(set(lower)) == 1 and len(set(upper)) == 1
+    return Box(lower[:1], upper[:1]) if same else Box(lower, upper)
 
 
 def middle(box: Box) -> tuple[float, ...]:

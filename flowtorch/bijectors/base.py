@@ -59,6 +59,42 @@ class Bijector(abc.ABC):
         """What ``forward`` gives, over ``min_event_dim`` dimensions."""
         return domains.lift(constraints.real, self.min_event_dim)
 
+    def domain_at(self, shape: torch.Size) -> Constraint:
+        """Returns what ``forward`` takes, over whole events of ``shape``."""
+        return domains.lift(self.domain, len(shape))
+
+    def image(self, given: Constraint, shape: torch.Size | None) -> Constraint:
+        """Returns what ``forward`` gives for those events of the domain that lie in ``given``.
+
+        A map that leaves some coordinates as they are overrides this and :meth:`preimage`.
+
+        Args:
+            given: a set of events before ``forward``.
+            shape: the shape of these events; None before it is known, when whatever depends on it is
+                ``domains.Undetermined``.
+
+        Returns:
+            A set of events after ``forward``; ``domains.Within`` one, where only a larger set is known.
+        """
+        before, after = self._sets(shape)
+        return after if domains.includes(given, before) else domains.Within(after)
+
+    def preimage(self, wanted: Constraint, shape: torch.Size | None) -> Constraint | None:
+        """Returns the events of the domain that ``forward`` maps into ``wanted``; None if that is not known.
+
+        Args:
+            wanted: a set of events after ``forward``.
+            shape: the shape of events before ``forward``; None before it is known.
+        """
+        before, after = self._sets(shape)
+        return before if domains.includes(wanted, after) else None
+
+    def _sets(self, shape: torch.Size | None) -> tuple[Constraint, Constraint]:
+        """Returns domain and codomain, over whole events where their shape is known."""
+        if shape is None:
+            return self.domain, self.codomain
+        return self.domain_at(shape), domains.lift(self.codomain, len(self.forward_shape(shape)))
+
     @property
     def cheap(self) -> Direction:
         """Which direction takes one pass, if only one does."""

@@ -10,7 +10,7 @@ from torch.distributions.constraints import Constraint
 from torch.distributions.transforms import Transform
 from typing_extensions import Self
 
-from .. import domains, options
+from .. import options
 from ..errors import AlreadyBoundError, ContextError, NotSupportedError, OptionTypeError, ShapeError
 from ..summary import Row, Summary
 from ..types import Direction, TensorPair
@@ -53,12 +53,12 @@ class BoundBijector(torch.nn.Module, Transform, Generic[PlanT_co]):
     @property
     def domain(self) -> Constraint:  # type: ignore[override]  # torch has a class attribute
         """What ``forward`` takes, over the whole event."""
-        return domains.lift(self.plan.domain, len(self.shape))
+        return self.plan.domain_at(self.shape)
 
     @property
     def codomain(self) -> Constraint:  # type: ignore[override]  # torch has a class attribute
         """What ``forward`` gives, over the whole event."""
-        return domains.lift(self.plan.codomain, len(self.out_shape))
+        return self.plan.image(self.domain, self.shape)
 
     @property
     def cheap(self) -> Direction:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import TypeVar, cast, final
@@ -61,13 +60,7 @@ class Compose(Bijector):
             raise OptionError("Compose: at least one part is expected; got none.")
         parts = tuple(as_plan(f"Compose part {i}", p) for i, p in enumerate(self.parts))
         object.__setattr__(self, "parts", parts)
-        for i, (a, b) in enumerate(itertools.pairwise(parts)):
-            if not domains.includes(b.domain, a.codomain):
-                raise DomainError(
-                    f"Compose: part {i + 1} ({name(b)}) is expected to take all that part {i} ({name(a)}) gives; its "
-                    "domain "
-                    f"is {domains.describe(b.domain)}, got codomain {domains.describe(a.codomain)}."
-                )
+        self._domain(None)
 
     @property
     def min_event_dim(self) -> int:  # type: ignore[override]  # a plan of parts works it out
@@ -77,14 +70,55 @@ class Compose(Bijector):
     @property
     def domain(self) -> Constraint:
         """The first part's."""
-        return domains.lift(self.parts[0].domain, self.min_event_dim)
+        return domains.lift(self._domain(None), self.min_event_dim)
 
     @property
     def codomain(self) -> Constraint:
         """The last part's, or a part of it, where some part takes more than the one before gives."""
-        last = domains.lift(self.parts[-1].codomain, self.min_event_dim)
-        onto = all(domains.includes(a.codomain, b.domain) for a, b in itertools.pairwise(self.parts))
-        return last if onto else domains.Within(last)
+        return domains.lift(self.image(self._domain(None), None), self.min_event_dim)
+
+    def domain_at(self, shape: torch.Size) -> Constraint:
+        """Returns the events that each part in turn makes what the next one takes."""
+        return domains.lift(self._domain(shape), len(shape))
+
+    def image(self, given: Constraint, shape: torch.Size | None) -> Constraint:
+        """Returns what goes through all parts."""
+        for part, before in zip(self.parts, self._shapes(shape), strict=True):
+            given = part.image(given, before)
+        return given
+
+    def preimage(self, wanted: Constraint, shape: torch.Size | None) -> Constraint | None:
+        """Returns what goes through all parts into the wanted."""
+        for part, before in reversed(list(zip(self.parts, self._shapes(shape), strict=True))):
+            found = part.preimage(wanted, before)
+            if found is None:
+                return None
+            wanted = found
+        return wanted
+
+    def _shapes(self, shape: torch.Size | None) -> list[torch.Size | None]:
+        """Returns the shapes of events before each part."""
+        shapes = [shape]
+        for part in self.parts[:-1]:
+            shape = None if shape is None else part.forward_shape(shape)
+            shapes.append(shape)
+        return shapes
+
+    def _domain(self, shape: torch.Size | None) -> Constraint:
+        """Returns what goes through all parts, last to first, or refuses a part that does not take what it is given."""
+        *before, last = zip(self.parts, self._shapes(shape), strict=True)
+        wanted = last[0].domain if last[1] is None else last[0].domain_at(last[1])
+        for i, (part, size) in reversed(list(enumerate(before))):
+            found = part.preimage(wanted, size)
+            if found is None:
+                given = part.codomain if size is None else part.image(part.domain_at(size), size)
+                raise DomainError(
+                    f"Compose: part {i + 1} ({name(self.parts[i + 1])}) is expected to take all that part {i} "
+                    f"({name(part)}) gives; its domain is {domains.describe(wanted)}, got codomain "
+                    f"{domains.describe(given)}."
+                )
+            wanted = found
+        return wanted
 
     @property
     def cheap(self) -> Direction:
@@ -116,6 +150,7 @@ class Compose(Bijector):
         for i, p in enumerate(self.parts):
             bound.append(_for_part(i, p, lambda p=p, shape=shape: p.bind(shape, context_shape)))  # type: ignore[misc]
             shape = bound[-1].out_shape
+        self._domain(bound[0].shape)
         return BoundCompose(self, bound[0].shape, context_shape, bound)
 
     def explain(self) -> str:

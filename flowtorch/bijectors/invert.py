@@ -8,6 +8,7 @@ from typing import final
 import torch
 from torch.distributions.constraints import Constraint
 
+from .. import domains
 from ..specification import register
 from ..summary import Row
 from ..types import Direction, Exactness, TensorPair
@@ -62,6 +63,24 @@ class Invert(Bijector):
     def codomain(self) -> Constraint:
         """The plan's domain."""
         return self.plan.domain
+
+    def domain_at(self, shape: torch.Size) -> Constraint:
+        """Returns the plan's image."""
+        before = self.plan.inverse_shape(shape)
+        return self.plan.image(self.plan.domain_at(before), before)
+
+    def image(self, given: Constraint, shape: torch.Size | None) -> Constraint:
+        """Returns the plan's preimage."""
+        before = None if shape is None else self.plan.inverse_shape(shape)
+        found = self.plan.preimage(given, before)
+        if found is not None:
+            return found
+        return domains.Within(self.plan.domain if before is None else self.plan.domain_at(before))
+
+    def preimage(self, wanted: Constraint, shape: torch.Size | None) -> Constraint | None:
+        """Returns the plan's image, where it is known."""
+        found = self.plan.image(wanted, None if shape is None else self.plan.inverse_shape(shape))
+        return None if isinstance(found, domains.Within) else found
 
     @property
     def cheap(self) -> Direction:

@@ -10,16 +10,17 @@ import torch
 
 from ..parameters.steps import as_permutation, draw_order
 from ..specification import register
-from ..types import TensorPair
+from ..types import TensorPair, numel
 from .axis import Axis, check_dim
 from .base import Bijector
 from .bound import BoundBijector
+from .rearrangement import Rearrangement
 
 
 @register
 @final
 @dataclass(frozen=True)
-class Permute(Bijector):
+class Permute(Rearrangement):
     r"""A permutation of the coordinates: given, or drawn when it is bound.
 
     .. math:: y_i = x_{\pi(i)}, \qquad \log|\det dy/dx| = 0
@@ -52,6 +53,12 @@ class Permute(Bijector):
         order = draw_order("Permute", None if self.permutation is None else tuple(self.permutation), axis.size)
         return BoundPermute(self, shape, context_shape, axis, order)
 
+    def sources(self, shape: torch.Size) -> Sequence[int] | None:
+        """Returns for each coordinate after ``forward`` which one before it is; None if that is drawn."""
+        if self.permutation is None:
+            return None
+        return _sources(Axis(shape, self.dim, "Permute"), torch.tensor(tuple(self.permutation), device="cpu"))
+
     def describe(self) -> str:
         """Returns the formula in one line."""
         return f"y_i = x_pi(i), pi = {self.permutation if self.permutation is not None else 'drawn when bound'}."
@@ -60,7 +67,7 @@ class Permute(Bijector):
 @register
 @final
 @dataclass(frozen=True)
-class Reverse(Bijector):
+class Reverse(Rearrangement):
     r"""The coordinates in reverse order.
 
     .. math:: y_i = x_{D - 1 - i}, \qquad \log|\det dy/dx| = 0
@@ -86,6 +93,11 @@ class Reverse(Bijector):
     def _bind(self, shape: torch.Size, context_shape: torch.Size | None) -> BoundPermute:
         axis = Axis(shape, self.dim, "Reverse")
         return BoundPermute(self, shape, context_shape, axis, torch.arange(axis.size - 1, -1, -1))
+
+    def sources(self, shape: torch.Size) -> Sequence[int]:
+        """Returns for each coordinate after ``forward`` which one before it is."""
+        axis = Axis(shape, self.dim, "Reverse")
+        return _sources(axis, torch.arange(axis.size - 1, -1, -1, device="cpu"))
 
     def describe(self) -> str:
         """Returns the formula in one line."""
@@ -113,3 +125,9 @@ class BoundPermute(BoundBijector[Bijector]):
     def _take(self, x: torch.Tensor, order: torch.Tensor) -> TensorPair:
         y = self.axis.join(self.axis.split(x).index_select(-self.axis.ndim, order))
         return y, x.new_zeros(x.shape[: x.dim() - len(self.shape)])
+
+
+def _sources(axis: Axis, order: torch.Tensor) -> list[int]:
+    place = torch.arange(numel(axis.shape), device="cpu").reshape(axis.shape)
+    moved = axis.join(axis.split(place).index_select(0, order))
+    return [int(i) for i in moved.flatten().tolist()]

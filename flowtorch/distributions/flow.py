@@ -97,16 +97,12 @@ class Flow(torch.nn.Module, Pushforward):
                     f"{None if embedded is None else tuple(embedded)}."
                 )
         support = support_of(base)
-        if not domains.includes(plan.domain, support):
-            raise DomainError(
-                f"Flow: the first layer ({_first_layer(plan)}) is expected to take all that the base "
-                f"({called(base)}) gives; its domain is {domains.describe(plan.domain)}, got support "
-                f"{domains.describe(support)}."
-            )
+        _refuse_support(plan, plan.domain, base, support)
         self._base_real = is_unknown(support) or domains.is_real(support)
         self._has_rsample = bool(getattr(base, "has_rsample", self._conditional_base))
         self.base = base if isinstance(base, torch.nn.Module) else carry(base, learn_base)
         self.bijector: BoundBijector[Bijector] = plan.bind(base.event_shape, embedded)
+        _refuse_support(plan, self.bijector.domain, base, support)  # again: it may depend on the shape
         kept = self.base.tensors() if isinstance(self.base, Kept) else []
         tensors = (*self.base.buffers(), *self.base.parameters(), *kept)
         like = next((t for t in tensors if t.is_floating_point()), None)
@@ -299,6 +295,14 @@ def _checked_base(base: object) -> Distribution:
             f"Flow: a torch.distributions.Distribution is expected as base; got {options.short(base)}."
         )
     return cast(Distribution, base)
+
+
+def _refuse_support(plan: Bijector, domain: Constraint, base: Distribution, support: Constraint) -> None:
+    if not domains.includes(domain, support):
+        raise DomainError(
+            f"Flow: the first layer ({_first_layer(plan)}) is expected to take all that the base ({called(base)}) "
+            f"gives; its domain is {domains.describe(domain)}, got support {domains.describe(support)}."
+        )
 
 
 def _first_layer(plan: Bijector) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import abc
-import itertools
 from collections.abc import Callable
 
 import torch
@@ -11,7 +10,7 @@ from torch.distributions import Distribution
 from torch.distributions.constraints import Constraint
 
 from .. import domains, options
-from ..bijectors import Bijector, BoundBijector, BoundCompose, Compose
+from ..bijectors import Bijector, BoundBijector, BoundCompose
 from ..bijectors.bound import batch_with_context
 from ..errors import ContextError, DomainError, NotSupportedError
 from ..types import ShapeLike, TensorPair, as_size
@@ -196,7 +195,7 @@ class Pushforward(Distribution):
         x, log_det = self._bound.inverse_and_log_det(value, context)
         below = self._univariate(density.cdf, self._base(context), x)
         result = below if sign > 0 else 1 - below
-        if self._onto_codomain and domains.is_real(self._bound.codomain):
+        if domains.is_real(self._bound.codomain):
             return result
         # Outside the image there is no preimage: x is another point's, and the image an interval around that one.
         above = value > self._bound.forward_and_log_det(x, context)[0]
@@ -246,24 +245,12 @@ class Pushforward(Distribution):
     def support(self) -> Constraint:
         """Where the density can be positive."""
         bound = self._bound
-        covers = self._base_is_real or domains.includes(self._base_support, bound.domain)
-        covers = covers and self._onto_codomain
-        return bound.codomain if covers else density.Part(self._drawn, bound.codomain)
-
-    @property
-    def _onto_codomain(self) -> bool:
-        return _is_onto(self._bound.plan)
+        drawn = bound.domain if self._base_is_real else self._base_support
+        image = bound.plan.image(drawn, bound.shape)
+        return density.Part(self._drawn, image.within) if isinstance(image, domains.Within) else image
 
     def _drawn(self, value: torch.Tensor) -> torch.Tensor:
         return self._inside_support(value, self._context(None, "support"))
-
-
-def _is_onto(plan: Bijector) -> bool:
-    """Returns whether a plan's image is all of its codomain: not so where a part takes more than it is given."""
-    if not isinstance(plan, Compose):
-        return True
-    meet = all(domains.includes(a.codomain, b.domain) for a, b in itertools.pairwise(plan.parts))
-    return meet and all(map(_is_onto, plan.parts))
 
 
 def _image_with_ends(bound: BoundBijector[Bijector], x: torch.Tensor, context: torch.Tensor | None) -> torch.Tensor:

@@ -6,12 +6,14 @@ import math
 from typing import TYPE_CHECKING
 
 import torch
+from torch.distributions.constraints import Constraint
 
 from .. import domains
 from ..bijectors import BoundAutoregressive, BoundCoupling
 from ..parameters.tensor import BoundTensor
 from ..types import numel
 from .jacobian import autodiff_jacobian, autodiff_log_det
+from .sampling import ends
 
 if TYPE_CHECKING:
     from .check import Case
@@ -100,8 +102,10 @@ def outside(case: Case) -> None:
     box = domains.region(bound.codomain)
     if not isinstance(box, domains.Box) or box.is_real:
         return
-    bad = box.lower[0] - 1.0 if math.isfinite(box.lower[0]) else box.upper[0] + 1.0
-    y = y.detach().clone().index_fill_(0, torch.tensor([2]), bad).requires_grad_()
+    lower, upper = ends(bound.codomain, bound.out_shape)
+    below = torch.where(lower.isfinite(), lower - 1.0, y.detach()[2])
+    bad = torch.where(lower.isneginf() & upper.isfinite(), upper + 1.0, below)
+    y = y.detach().clone().index_copy_(0, torch.tensor([2]), bad[None]).requires_grad_()
     x, log_det = bound.inverse_and_log_det(y, context)
     if not bool(torch.isneginf(log_det).eq(torch.tensor([False, False, True, False])).all()):
         raise AssertionError(f"log-det -inf is expected outside the codomain and only there; got {log_det.tolist()}.")
@@ -135,36 +139,33 @@ def integrates_to_one(case: Case) -> None:
         raise AssertionError(f"the density is expected to integrate to 1; got {total:.6f}.")
 
 
-def _box(constraint: torch.distributions.constraints.Constraint) -> tuple[float, float]:
-    found = domains.region(constraint)
-    return (found.lower[0], found.upper[0]) if isinstance(found, domains.Box) else (-math.inf, math.inf)
-
-
 def _to_codomain(u: torch.Tensor, case: Case) -> tuple[torch.Tensor, torch.Tensor]:
     """Returns points of the codomain for points of the line, and log|det| of that map."""
-    low, high = _box(case.bound.codomain)
-    if math.isfinite(low) and math.isfinite(high):
-        s = torch.sigmoid(u)
-        return low + (high - low) * s, (s.log() + torch.log1p(-s) + math.log(high - low)).sum(-1)
-    if math.isfinite(low):
-        return low + u.exp(), u.sum(-1)
-    if math.isfinite(high):
-        return high - u.exp(), u.sum(-1)
+    low, high, below, above = _ends(case.bound.codomain, case.bound.out_shape)
+    s, width = torch.sigmoid(u), torch.where(below & above, high - low, 1.0)
+    one_sided = torch.where(below, low + u.exp(), high - u.exp())
     # The line itself, stretched, as scales may be large.
-    return 3 * torch.sinh(u / 3), torch.cosh(u / 3).log().sum(-1)
+    y = torch.where(below | above, one_sided, 3 * torch.sinh(u / 3))
+    jacobian = torch.where(below | above, u, torch.cosh(u / 3).log())
+    both = s.log() + torch.log1p(-s) + width.log()
+    return torch.where(below & above, low + width * s, y), torch.where(below & above, both, jacobian).sum(-1)
+
+
+def _ends(constraint: Constraint, event: torch.Size) -> tuple[torch.Tensor, ...]:
+    """Returns the ends of a box as flat tensors, zero for infinite ones, and whether they are finite."""
+    low, high = (end.expand(event).flatten() for end in ends(constraint, event))
+    return low.nan_to_num(neginf=0.0), high.nan_to_num(posinf=0.0), low.isfinite(), high.isfinite()
 
 
 def _to_line(x: torch.Tensor, case: Case) -> tuple[torch.Tensor, torch.Tensor]:
     """Returns points of the line for points of the domain, and the log-derivative of that map, elementwise."""
-    low, high = _box(case.bound.domain)
-    if math.isfinite(low) and math.isfinite(high):
-        s = (x - low) / (high - low)
-        return s.logit(), -(s.log() + torch.log1p(-s) + math.log(high - low))
-    if math.isfinite(low):
-        return (x - low).log(), -(x - low).log()
-    if math.isfinite(high):
-        return (high - x).log(), -(high - x).log()
-    return x, torch.zeros_like(x)
+    low, high, below, above = _ends(case.bound.domain, case.bound.shape)
+    width = torch.where(below & above, high - low, 1.0)
+    s = (x - low) / width
+    away = torch.where(below, x - low, torch.where(above, high - x, 1.0)).log()
+    z = torch.where(below | above, away, x)
+    both = -(s.log() + torch.log1p(-s) + width.log())
+    return torch.where(below & above, s.logit(), z), torch.where(below & above, both, -away)
 
 
 def float32(case: Case) -> None:

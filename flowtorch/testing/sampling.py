@@ -21,19 +21,41 @@ def sample_in(
         >>> bool(((x > 0) & (x < 1)).all())
         True
     """
-    x = scale * torch.randn(shape, dtype=torch.float64, generator=generator)
+    if isinstance(constraint, domains.Joint) and not isinstance(domains.region(constraint), domains.Box):
+        return _sample_pieces(constraint, shape, generator, scale)
     box = domains.region(constraint)
     if not isinstance(box, domains.Box):
-        return torch.as_tensor(biject_to(constraint)(x))
+        free = biject_to(constraint)
+        x = scale * torch.randn(free.inverse_shape(shape), dtype=torch.float64, generator=generator)
+        return torch.as_tensor(free(x))
+    x = scale * torch.randn(shape, dtype=torch.float64, generator=generator)
     if box.is_real:
         return x
-    lower, upper = (torch.tensor(b, dtype=torch.float64) for b in (box.lower, box.upper))
-    if len(box.lower) > 1 or len(box.upper) > 1:
-        event = shape[len(shape) - constraint.event_dim :]
-        lower, upper = (b.expand(numel(event)).reshape(event) for b in (lower, upper))
+    lower, upper = ends(constraint, shape[len(shape) - constraint.event_dim :])
     one_sided = torch.where(lower.isfinite(), lower + x.exp(), upper - x.exp())
     both = lower + (upper - lower) * torch.sigmoid(x)
     return torch.where(lower.isfinite() & upper.isfinite(), both, torch.where(box_is_open(lower, upper), x, one_sided))
+
+
+def _sample_pieces(joint: domains.Joint, shape: torch.Size, generator: torch.Generator, scale: float) -> torch.Tensor:
+    x = torch.zeros(shape, dtype=torch.float64)
+    place = torch.arange(numel(joint.shape)).reshape(joint.shape)
+    flat = x.reshape(-1, numel(joint.shape))
+    for part, where in zip(joint.parts, joint.pieces(place), strict=True):
+        drawn = sample_in(part, torch.Size((*flat.shape[:1], *where.shape)), generator, scale)
+        flat[:, where.flatten()] = drawn.reshape(flat.shape[0], -1)
+    return flat.reshape(shape)
+
+
+def ends(constraint: Constraint, event: torch.Size) -> tuple[torch.Tensor, torch.Tensor]:
+    """Returns the lower and upper ends of a box, in a shape that broadcasts with events; infinite for what is none."""
+    box = domains.region(constraint)
+    if not isinstance(box, domains.Box):
+        box = domains.Box()
+    lower, upper = (torch.tensor(b, dtype=torch.float64) for b in (box.lower, box.upper))
+    if len(lower) == len(upper) == 1:
+        return lower[0], upper[0]
+    return lower.expand(numel(event)).reshape(event), upper.expand(numel(event)).reshape(event)
 
 
 def box_is_open(lower: torch.Tensor, upper: torch.Tensor) -> torch.Tensor:
