@@ -13,6 +13,7 @@ from . import errors as errors
 from . import parameters as parameters
 from .bijectors.base import plan_from_dict as plan_from_dict
 from .config import show_config as show_config
+from .distributions.saving import load as load
 from .specification import register as register
 
 __version__ = "1.0.0.dev0"
@@ -22,6 +23,7 @@ __all__ = [
     "bijectors",
     "distributions",
     "errors",
+    "load",
     "parameters",
     "plan_from_dict",
     "register",

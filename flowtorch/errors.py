@@ -49,3 +49,7 @@ class NotSupportedError(FlowTorchError, NotImplementedError):
 
 class SpecificationError(FlowTorchError, ValueError):
     """A plan cannot be written as, or made from, a plain specification."""
+
+
+class FileError(FlowTorchError, ValueError):
+    """A file is no saved flow, or damaged, or of an unknown version."""

@@ -105,6 +105,7 @@ BUILTINS = {
     errors.BaseError: (ValueError,),
     errors.NotSupportedError: (NotImplementedError,),
     errors.SpecificationError: (ValueError,),
+    errors.FileError: (ValueError,),
 }
 
 

@@ -22,11 +22,13 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # From the top down: what stands in a line may import from the lines below it (and from its own part).
 LAYERS = [
     {"__init__", "testing"},
+    {"convert"},
     {"flows", "distributions", "config"},
     {"bijectors"},
     {"parameters"},
     {"nn"},
     {"ops"},
+    {"container"},
     {"domains", "options", "specification", "summary"},
     {"types", "_native", "_triton"},
     {"errors"},

@@ -8,9 +8,10 @@ what to keep is known by type.
 from __future__ import annotations
 
 import copy
+import math
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import distributions as td
@@ -64,6 +65,7 @@ for _names, _classes in {
     ("exponent",): (transforms.PowerTransform,),
     ("parts",): (transforms.ComposeTransform,),
     ("base_transform", "reinterpreted_batch_ndims"): (transforms.IndependentTransform,),
+    (): (transforms.ExpTransform, transforms.SigmoidTransform, transforms.TanhTransform, transforms.SoftplusTransform),
 }.items():
     for _cls in _classes:
         register_base(_cls, *_names)
@@ -155,6 +157,90 @@ class Carried(torch.nn.Module):
             arguments["validate_args"] = False
         make: Callable[..., Any] = self._cls
         return make(**arguments)
+
+    def describe(self) -> dict[str, Any]:
+        """Returns type and arguments as plain data; of tensors only whether they are learnt, as the state has them.
+
+        Raises:
+            BaseError: for what is neither a tensor nor plain nor of a registered type.
+        """
+        found: dict[str, Any] = {}
+        for name in _ARGUMENTS[self._cls]:
+            count = self._lists.get(name)
+            parts = [name] if count is None else [f"{name}_{i}" for i in range(count)]
+            described = [self._describe_part(part) for part in parts]
+            found[name] = described[0] if count is None else {"list": described}
+        return {"type": _full_name(self._cls), "arguments": found}
+
+    def _describe_part(self, name: str) -> dict[str, Any]:
+        value = self._constants[name] if name in self._constants else getattr(self, name)
+        if isinstance(value, Carried):
+            return {"distribution": value.describe()}
+        if isinstance(value, torch.Tensor):
+            return {"learnt" if name in self._constraints else "tensor": name}
+        return {"value": _plain(value, f"{self._cls.__name__}.{name}")}
+
+
+def undescribed(described: Any, tensor: Callable[[str], torch.Tensor]) -> Distribution | Transform:
+    """Returns the distribution that :meth:`Carried.describe` described.
+
+    Args:
+        described: the description.
+        tensor: gives the tensor that the state has under a name.
+
+    Raises:
+        BaseError: for an unregistered type, or a description of another form.
+    """
+    classes = {_full_name(cls): cls for cls in _ARGUMENTS}
+    name = described.get("type") if isinstance(described, dict) else None
+    cls = classes.get(name) if isinstance(name, str) else None
+    given = described.get("arguments") if cls is not None else None
+    if cls is None or not isinstance(given, dict) or list(given) != list(_ARGUMENTS[cls]):
+        raise BaseError(f"Flow: a base of a registered type, with its arguments, is expected; got {described!r:.80}.")
+    found: dict[str, Any] = {} if issubclass(cls, Transform) else {"validate_args": False}
+    for argument, value in given.items():
+        if isinstance(value, dict) and isinstance(value.get("list"), list):
+            parts = enumerate(value["list"])
+            found[argument] = [_undescribed_part(cls, argument, f"{argument}_{i}", part, tensor) for i, part in parts]
+        else:
+            found[argument] = _undescribed_part(cls, argument, argument, value, tensor)
+    make: Callable[..., Any] = cls
+    return cast("Distribution | Transform", make(**found))
+
+
+def _undescribed_part(
+    cls: type, argument: str, name: str, part: object, tensor: Callable[[str], torch.Tensor]
+) -> object:
+    kind, content = next(iter(part.items())) if isinstance(part, dict) and len(part) == 1 else (None, part)
+    if kind == "distribution":
+        return undescribed(content, lambda within: tensor(f"{name}.{within}"))
+    if kind == "tensor":
+        return tensor(name)
+    if kind == "learnt":
+        return transform_to(cast("dict[str, Any]", getattr(cls, "arg_constraints", {}))[argument])(tensor(name))
+    if kind == "value":
+        return _as_tuples(content)
+    raise BaseError(f"Flow: an argument of {cls.__name__} is expected; got {argument} = {part!r:.80}.")
+
+
+def _full_name(cls: type) -> str:
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def _plain(value: object, where: str) -> object:
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"float": repr(value)}
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, tuple | list):
+        return [_plain(v, where) for v in value]
+    raise BaseError(f"Flow: a base of tensors and plain values is expected; got {where} = {options.short(value)}.")
+
+
+def _as_tuples(value: object) -> object:
+    if isinstance(value, dict):
+        return float(value["float"])
+    return tuple(map(_as_tuples, value)) if isinstance(value, list) else value
 
 
 class Kept(torch.nn.Module):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from typing import Protocol, cast
 
 import torch
@@ -264,6 +265,24 @@ class Flow(torch.nn.Module, Pushforward):
         """
         with torch.no_grad():
             self.bijector.initialize(value, self._context(context, "initialize"))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes plan, base, context shape and state to a file, whole or not at all; :func:`load` reads it.
+
+        Neither an embedding nor a base that is a module of your own can be described: of them the state is written,
+        and ``load`` takes a like module.
+
+        Args:
+            path: its name; a file of that name is replaced.
+
+        Raises:
+            FileError, BaseError: if the base is not of a registered type.
+            SpecificationError: if the plan holds something without a registered name.
+            OSError: if the file cannot be written.
+        """
+        from .saving import save  # it makes flows, and so comes after this module
+
+        save(self, path)
 
     def summary(self) -> Summary:
         """Returns the table of base and layers: shapes, parameters, conditioners, costs.

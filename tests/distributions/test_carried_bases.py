@@ -82,17 +82,23 @@ BASES: dict[str, Make] = {
     "TransformedDistribution, AffineTransform": lambda s: td.TransformedDistribution(
         td.Gamma(s * t(2.0, 3.0), t(1.0)), [transforms.AffineTransform(t(1.0, -1.0), s * t(2.0, -3.0))]
     ),
-    "PowerTransform, ComposeTransform, _InverseTransform": lambda s: td.TransformedDistribution(
-        td.LogNormal(t(0.0, 1.0), s * t(1.0)),
-        [
-            transforms.ComposeTransform([transforms.PowerTransform(s * t(2.0)), transforms.ExpTransform().inv]),
-            transforms.AffineTransform(t(0.5), s * t(2.0)).inv,
-            transforms.SigmoidTransform(),
-        ],
+    "PowerTransform, ComposeTransform, _InverseTransform, ExpTransform, SigmoidTransform": lambda s: (
+        td.TransformedDistribution(
+            td.LogNormal(t(0.0, 1.0), s * t(1.0)),
+            [
+                transforms.ComposeTransform([transforms.PowerTransform(s * t(2.0)), transforms.ExpTransform().inv]),
+                transforms.AffineTransform(t(0.5), s * t(2.0)).inv,
+                transforms.SigmoidTransform(),
+            ],
+        )
     ),
-    "IndependentTransform": lambda s: td.TransformedDistribution(
+    "IndependentTransform, SoftplusTransform, TanhTransform": lambda s: td.TransformedDistribution(
         td.Normal(t(0.0, 1.0), t(1.0, 2.0)),
-        [transforms.IndependentTransform(transforms.AffineTransform(0.5, s * t(2.0, 3.0)), 1)],
+        [
+            transforms.SoftplusTransform(),
+            transforms.TanhTransform(),
+            transforms.IndependentTransform(transforms.AffineTransform(0.5, s * t(2.0, 3.0)), 1),
+        ],
     ),
     "mixture within mixture's transform": lambda s: td.TransformedDistribution(
         td.Independent(
