@@ -294,8 +294,13 @@ def includes(outer: Constraint, inner: Constraint) -> bool:
     lower = _aligned(a.lower, b.lower)
     upper = _aligned(a.upper, b.upper)
     if len(lower[0]) != len(lower[1]) or len(upper[0]) != len(upper[1]):
-        return max(a.lower) <= min(b.lower) and max(b.upper) <= min(a.upper)
-    return all(x <= y for x, y in zip(*lower, strict=True)) and all(x >= y for x, y in zip(*upper, strict=True))
+        return _at_most(max(a.lower), min(b.lower)) and _at_most(max(b.upper), min(a.upper))
+    return all(map(_at_most, *lower)) and all(map(_at_most, *reversed(upper)))
+
+
+def _at_most(x: float, y: float) -> bool:
+    # Or they differ as a number and its float32 rounding do: a float32 pi is larger than pi.
+    return x <= y or math.isclose(x, y, rel_tol=2.0**-23)
 
 
 def _unwrapped(constraint: Constraint) -> Constraint:

@@ -301,6 +301,11 @@ def test_supports_of_distributions(name: str) -> None:
         assert support.is_discrete
 
 
+def test_ends_may_differ_by_the_rounding_of_float32() -> None:
+    assert includes(c.interval(-math.pi, math.pi), c.interval(t(-math.pi), t(math.pi)))
+    assert not includes(c.interval(0.0, 1.0), c.interval(0.0, 1.0 + 1e-6))
+
+
 def test_middle_is_inside() -> None:
     assert middle(Box()) == (0.0,)
     assert middle(Box((2.0,), (INF,))) == (3.0,)

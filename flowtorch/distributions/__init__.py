@@ -1,10 +1,33 @@
 """Distributions: the flow, and bases for it."""
 
 from .base import register_base as register_base
+from .box import BoxUniform as BoxUniform
+from .circle import UniformCircle as UniformCircle
+from .circle import VonMises as VonMises
 from .flow import Flow as Flow
+from .mixture import GaussianMixture as GaussianMixture
+from .multivariate import MultivariateNormal as MultivariateNormal
+from .multivariate import MultivariateStudentT as MultivariateStudentT
 from .normal import ConditionalNormal as ConditionalNormal
 from .normal import DiagNormal as DiagNormal
+from .product import Product as Product
 from .saving import load as load
+from .student import StudentT as StudentT
 from .view import FlowView as FlowView
 
-__all__ = ["ConditionalNormal", "DiagNormal", "Flow", "FlowView", "load", "register_base"]
+__all__ = [
+    "BoxUniform",
+    "ConditionalNormal",
+    "DiagNormal",
+    "Flow",
+    "FlowView",
+    "GaussianMixture",
+    "MultivariateNormal",
+    "MultivariateStudentT",
+    "Product",
+    "StudentT",
+    "UniformCircle",
+    "VonMises",
+    "load",
+    "register_base",
+]

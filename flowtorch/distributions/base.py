@@ -96,7 +96,8 @@ class Carried(torch.nn.Module):
         for argument, attribute in _ARGUMENTS[self._cls].items():
             value = getattr(carried, attribute)
             if isinstance(value, torch.Tensor):
-                constraint = _constraint(carried, argument) if learn and isinstance(carried, Distribution) else None
+                learnt = isinstance(carried, Distribution) and learn and argument not in _fixed(carried)
+                constraint = _constraint(carried, argument) if learnt else None
                 self._hold_tensor(argument, value, constraint)
             elif isinstance(value, list | tuple):
                 self._lists[argument] = len(value)
@@ -277,7 +278,7 @@ def carry(base: Distribution, learn: bool) -> Carried | Kept:
     return Kept(base)
 
 
-def _constraint(carried: Distribution, argument: str) -> constraints.Constraint:
+def _constraint(carried: Distribution | Transform, argument: str) -> constraints.Constraint:
     found: object = type(carried).arg_constraints
     # Where they depend on each other's values, as the ends of an interval do, torch has a property here.
     constraint: constraints.Constraint | None = found.get(argument) if isinstance(found, Mapping) else None
@@ -287,6 +288,12 @@ def _constraint(carried: Distribution, argument: str) -> constraints.Constraint:
             f"{type(carried).__name__}.{argument}, whose constraint depends on others."
         )
     return constraint
+
+
+def _fixed(carried: Distribution | Transform) -> tuple[str, ...]:
+    """Returns the names of arguments that are not learnt, as a class of ours may declare them: a box stays as it is."""
+    found: tuple[str, ...] = getattr(carried, "fixed", ())
+    return found
 
 
 def _without_validation(kept: Distribution) -> Distribution:

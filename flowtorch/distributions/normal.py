@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import functools
-from typing import TYPE_CHECKING, TypedDict
-
 import torch
-from torch.distributions import Distribution, Independent, Normal, constraints
+from torch.distributions import Independent, Normal, constraints
 from torch.distributions.constraints import Constraint
 from torch.nn import functional as F
 
 from .. import domains, options
-from ..errors import ContextError, ShapeError
+from ..errors import ContextError
 from ..parameters import DenseNN, Parameters
 from ..types import ShapeLike, as_size
 from .base import register_base
-
-if TYPE_CHECKING:
-    _IndependentNormal = Independent[Normal]
-else:
-    _IndependentNormal = Independent  # cannot be subscripted in older releases of torch
+from .independent import OverEvent, spread
 
 
-class DiagNormal(_IndependentNormal):
+class DiagNormal(OverEvent[Normal]):
     r"""Independent normals over an event of any shape: what most flows start from.
 
     .. math:: \log p(x) = \sum_i \log \mathcal{N}(x_i; \mu_i, \sigma_i)
@@ -53,21 +46,8 @@ class DiagNormal(_IndependentNormal):
         *,
         validate_args: bool | None = None,
     ) -> None:
-        event = as_size(shape, "DiagNormal")
-        kind = _kind(loc, scale)
-        try:
-            mean, deviation = (torch.as_tensor(v, **kind).expand(event) for v in (loc, scale))
-        except RuntimeError:
-            raise ShapeError(
-                f"DiagNormal: loc and scale that broadcast to {tuple(event)} are expected; got {_shape(loc)} and "
-                f"{_shape(scale)}."
-            ) from None
-        super().__init__(Normal(mean, deviation, validate_args=validate_args), len(event), validate_args=validate_args)
-
-    @property
-    def shape(self) -> torch.Size:
-        """The event's shape."""
-        return self.event_shape
+        mean, deviation = spread("DiagNormal", shape, loc=loc, scale=scale)
+        super().__init__(Normal(mean, deviation, validate_args=validate_args), validate_args=validate_args)
 
     @property
     def loc(self) -> torch.Tensor:
@@ -79,30 +59,8 @@ class DiagNormal(_IndependentNormal):
         """The standard deviation of each coordinate."""
         return self.base_dist.stddev
 
-    def expand(self, batch_shape: ShapeLike, _instance: Distribution | None = None) -> Independent[Normal]:
-        """Returns independent normals with this batch shape."""
-        batch = as_size(batch_shape, "DiagNormal.expand")
-        base = self.base_dist.expand(batch + self.event_shape)
-        return Independent(base, len(self.event_shape), validate_args=False)
-
 
 register_base(DiagNormal, "shape", "loc", "scale")
-
-
-class _Kind(TypedDict):
-    dtype: torch.dtype
-    device: torch.device | None
-
-
-def _kind(*values: torch.Tensor | float) -> _Kind:
-    tensors = [v for v in values if isinstance(v, torch.Tensor)]
-    dtypes = [v.dtype for v in tensors if v.is_floating_point()]
-    dtype = functools.reduce(torch.promote_types, dtypes) if dtypes else torch.get_default_dtype()
-    return {"dtype": dtype, "device": tensors[0].device if tensors else None}
-
-
-def _shape(value: torch.Tensor | float) -> tuple[int, ...]:
-    return tuple(value.shape) if isinstance(value, torch.Tensor) else ()
 
 
 class ConditionalNormal(torch.nn.Module):
