@@ -279,7 +279,7 @@ def carry(base: Distribution, learn: bool) -> Carried | Kept:
 
 
 def _constraint(carried: Distribution | Transform, argument: str) -> constraints.Constraint:
-    found: object = type(carried).arg_constraints
+    found: object = getattr(type(carried), "arg_constraints", None)
     # Where they depend on each other's values, as the ends of an interval do, torch has a property here.
     constraint: constraints.Constraint | None = found.get(argument) if isinstance(found, Mapping) else None
     if constraint is None or constraints.is_dependent(constraint):
