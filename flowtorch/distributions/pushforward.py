@@ -21,6 +21,8 @@ class Pushforward(Distribution):
     """The distribution of ``f(x)`` for ``x`` from a base; :class:`Flow` and :class:`FlowView` say which."""
 
     arg_constraints: dict[str, Constraint] = {}  # noqa: RUF012  # as torch declares it
+    masks_outside = True
+    """Its densities are -inf outside of the support by themselves."""
 
     @property
     @abc.abstractmethod
@@ -68,8 +70,7 @@ class Pushforward(Distribution):
             self._refuse_outside(value, context)
         x, log_det = self._bound.inverse_and_log_det(value, context)
         base = self._base(context)
-        # Flows see to what lies outside by themselves.
-        plain = self._base_is_real or isinstance(base, Pushforward)
+        plain = self._base_is_real or getattr(base, "masks_outside", False)
         return (density.log_prob_inside if plain else density.log_prob)(base, x) + log_det
 
     def _refuse_outside(self, value: torch.Tensor, context: torch.Tensor | None) -> None:
