@@ -284,6 +284,9 @@ def includes(outer: Constraint, inner: Constraint) -> bool:
     within = getattr(_unwrapped(inner), "within", None)
     if within is not None:
         return includes(outer, within)
+    p, q = _unwrapped(outer), _unwrapped(inner)
+    if isinstance(p, Joint) and isinstance(q, Joint) and (p.indices, p.shape, p.dim) == (q.indices, q.shape, q.dim):
+        return all(map(includes, p.parts, q.parts))
     a, b = region(outer), region(inner)
     if UNDETERMINED in (a, b):
         return True

@@ -267,4 +267,47 @@ CASES: dict[str, Case] = {
     "invert a composition": Case(bij.Invert(bij.Compose([bij.AffineCoupling(NET), bij.Tanh()])), (3,), (2,)),
     "compose with checkpoints": Case(bij.Compose([bij.AffineCoupling(NET), bij.Tanh()], checkpoint=True), (3,), (2,)),
     "nested compositions": Case(bij.Compose([bij.Compose([bij.Affine(), bij.Tanh()]), bij.Invert(bij.Tanh())]), (2,)),
+    # Shapes and pieces
+    "reshape": Case(bij.Reshape((2, 3), (3, 2)), (2, 3)),
+    "reshape, open lengths": Case(bij.Reshape(-1, (2, -1)), (6,), (2,)),
+    "reshape, no axis before": Case(bij.Reshape((), 1), (3,)),
+    "flatten": Case(bij.Flatten((2, 3)), (2, 3)),
+    "transpose": Case(bij.Transpose((2, 0, 1)), (2, 3, 4), (2,)),
+    "concatenate": Case(
+        bij.Concatenate([bij.Affine(NET), bij.AffineAutoregressive(MADE), bij.Permute()], sizes=(1, None, 2)),
+        (5,),
+        (2,),
+    ),
+    "concatenate along an axis": Case(
+        bij.Concatenate([bij.Affine(), bij.Spline(count_bins=3)], sizes=(None, 1), dim=0), (3, 2)
+    ),
+    "concatenate boxes": Case(bij.Concatenate([bij.Exp(), bij.Sigmoid()], sizes=(1, 1)), (2,)),
+    "concatenate boxes inverted": Case(
+        bij.Invert(bij.Concatenate([bij.Exp(), bij.Sigmoid()], sizes=(1, None), dim=0)), (3, 2)
+    ),
+    "stack": Case(
+        bij.Stack([bij.AffineAutoregressive(MADE), bij.AffineCoupling(NET), bij.Affine()], dim=-1), (2, 3), (2,)
+    ),
+    "stack scalars": Case(bij.Stack([bij.Exp(), bij.Sigmoid(), bij.Affine()]), (3,)),
+    "partial": Case(bij.Partial(bij.AffineAutoregressive(MADE), (0, -1)), (4,), (2,)),
+    "partial along an axis": Case(bij.Partial(bij.AffineCoupling(NET), (2, 0), dim=-1), (2, 3)),
+    "indexed": Case(bij.Indexed({0: bij.Sigmoid(), (1, 2): bij.CircularSpline(count_bins=3), 3: bij.Exp()}), (5,)),
+    "indexed, rest": Case(
+        bij.Indexed({(3, 1): bij.AffineAutoregressive(MADE), 0: bij.Exp()}, rest=bij.AffineCoupling(NET)), (5,), (2,)
+    ),
+    "indexed along an axis": Case(
+        bij.Indexed({(-1, 0): bij.AffineAutoregressive(MADE), 1: bij.Affine()}, dim=1), (2, 4)
+    ),
+    "split": Case(bij.Split(None, bij.AffineAutoregressive(MADE)), (4,)),
+    "split, swapped": Case(
+        bij.Split(bij.AffineAutoregressive(MADE), bij.SplineCoupling(NET, count_bins=3), 2, swap=True), (5,), (2,)
+    ),
+    "split along an axis": Case(
+        bij.Split(bij.AffineAutoregressive(MADE), bij.Compose([bij.Affine(NET), bij.Exp()]), dim=0), (3, 2), (2, 2)
+    ),
+    "pieces of pieces": Case(
+        bij.Indexed({(0, 1, 2): bij.Split(bij.Affine(), bij.AffineCoupling(NET)), 3: bij.Stack([bij.Exp()])}),
+        (5,),
+        (2,),
+    ),
 }

@@ -26,6 +26,8 @@ from .circular import CircularShift as CircularShift
 from .circular_spline import CircularSpline as CircularSpline
 from .compose import BoundCompose as BoundCompose
 from .compose import Compose as Compose
+from .concatenate import Concatenate as Concatenate
+from .concatenate import Stack as Stack
 from .coupling import BoundCoupling as BoundCoupling
 from .coupling import Coupling as Coupling
 from .coupling import CouplingFamily as CouplingFamily
@@ -46,6 +48,8 @@ from .fixed import Tanh as Tanh
 from .gaussian_mixture_cdf import GaussianMixtureCDF as GaussianMixtureCDF
 from .haar import Haar as Haar
 from .householder import Householder as Householder
+from .indexed import Indexed as Indexed
+from .indexed import Partial as Partial
 from .invert import BoundInvert as BoundInvert
 from .invert import Invert as Invert
 from .linear import Linear as Linear
@@ -86,9 +90,12 @@ from .planar import Planar as Planar
 from .qr import QR as QR
 from .quadratic_spline import QuadraticSpline as QuadraticSpline
 from .radial import Radial as Radial
+from .reshape import Flatten as Flatten
+from .reshape import Reshape as Reshape
 from .residual import ConvResidual as ConvResidual
 from .residual import Residual as Residual
 from .spline import Spline as Spline
+from .split import Split as Split
 from .sum_of_squares import SumOfSquares as SumOfSquares
 from .svd import SVD as SVD
 from .sylvester import Sylvester as Sylvester
@@ -97,6 +104,7 @@ from .tails import SignedPower as SignedPower
 from .tails import SinhArcsinh as SinhArcsinh
 from .tails import TailTransform as TailTransform
 from .tails import TemperatureSigmoid as TemperatureSigmoid
+from .transpose import Transpose as Transpose
 from .unconstrained_monotonic import UnconstrainedMonotonic as UnconstrainedMonotonic
 from .vector import VectorMap as VectorMap
 from .view import TransformView as TransformView
@@ -135,6 +143,7 @@ __all__ = [
     "CircularSplineAutoregressive",
     "CircularSplineCoupling",
     "Compose",
+    "Concatenate",
     "ConvResidual",
     "Coupling",
     "CouplingFamily",
@@ -150,10 +159,12 @@ __all__ = [
     "Exp",
     "Expm1",
     "Family",
+    "Flatten",
     "GaussianMixtureCDF",
     "GeneralizedChannelPermute",
     "Haar",
     "Householder",
+    "Indexed",
     "Invert",
     "LeakyReLU",
     "LearnableLeakyReLU",
@@ -171,6 +182,7 @@ __all__ = [
     "NeuralAutoregressive",
     "NumericallyInverted",
     "Orthogonal",
+    "Partial",
     "Permute",
     "Planar",
     "PolynomialAutoregressive",
@@ -178,6 +190,7 @@ __all__ = [
     "QuadraticSpline",
     "QuadraticSplineCoupling",
     "Radial",
+    "Reshape",
     "Residual",
     "Reverse",
     "Scale",
@@ -193,6 +206,8 @@ __all__ = [
     "Spline",
     "SplineAutoregressive",
     "SplineCoupling",
+    "Split",
+    "Stack",
     "Standardize",
     "SumOfSquares",
     "Sylvester",
@@ -200,6 +215,7 @@ __all__ = [
     "Tanh",
     "TemperatureSigmoid",
     "TransformView",
+    "Transpose",
     "UnconstrainedMonotonic",
     "UnconstrainedMonotonicAutoregressive",
     "VectorMap",

@@ -113,6 +113,14 @@ class Bijector(abc.ABC):
         """Returns the event shape before ``forward``."""
         return shape
 
+    def dims_before(self, needed: int) -> int:
+        """Returns how many dimensions an event has at least whose image has ``needed``."""
+        return max(self.min_event_dim, needed)
+
+    def dims_after(self, dims: int) -> int:
+        """Returns how many dimensions the image of an event of ``dims`` has."""
+        return dims
+
     @final
     def bind(self, shape: ShapeLike, context_shape: ShapeLike | None = None) -> BoundBijector[Self]:
         """Makes the bijector concrete: checks the shapes and allocates the parameters.

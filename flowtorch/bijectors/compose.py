@@ -64,8 +64,20 @@ class Compose(Bijector):
 
     @property
     def min_event_dim(self) -> int:  # type: ignore[override]  # a plan of parts works it out
-        """The most that any part needs."""
-        return max(p.min_event_dim for p in self.parts)
+        """The fewest dimensions with which every part gets as many as it needs."""
+        return self.dims_before(0)
+
+    def dims_before(self, needed: int) -> int:
+        """Returns how many dimensions an event has at least whose image has ``needed``."""
+        for part in reversed(self.parts):
+            needed = part.dims_before(needed)
+        return needed
+
+    def dims_after(self, dims: int) -> int:
+        """Returns how many dimensions the image of an event of ``dims`` has."""
+        for part in self.parts:
+            dims = part.dims_after(dims)
+        return dims
 
     @property
     def domain(self) -> Constraint:
@@ -75,7 +87,7 @@ class Compose(Bijector):
     @property
     def codomain(self) -> Constraint:
         """The last part's, or a part of it, where some part takes more than the one before gives."""
-        return domains.lift(self.image(self._domain(None), None), self.min_event_dim)
+        return domains.lift(self.image(self._domain(None), None), self.dims_after(self.min_event_dim))
 
     def domain_at(self, shape: torch.Size) -> Constraint:
         """Returns the events that each part in turn makes what the next one takes."""

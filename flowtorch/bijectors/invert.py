@@ -51,8 +51,16 @@ class Invert(Bijector):
 
     @property
     def min_event_dim(self) -> int:  # type: ignore[override]  # the plan's
-        """The plan's."""
-        return self.plan.min_event_dim
+        """The fewest dimensions that the plan gives."""
+        return self.plan.dims_after(self.plan.min_event_dim)
+
+    def dims_before(self, needed: int) -> int:
+        """Returns how many dimensions an event has at least whose image has ``needed``."""
+        return self.plan.dims_after(max(self.plan.min_event_dim, needed))
+
+    def dims_after(self, dims: int) -> int:
+        """Returns how many dimensions the image of an event of ``dims`` has."""
+        return self.plan.dims_before(dims)
 
     @property
     def domain(self) -> Constraint:

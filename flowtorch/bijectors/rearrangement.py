@@ -26,7 +26,7 @@ class Rearrangement(Bijector):
         """Returns the box with its sides moved; the smallest one around it if they differ and their way is drawn."""
         box = domains.region(given)
         if shape is None or box == domains.UNDETERMINED:
-            return given if _even(box) else domains.Undetermined(self.min_event_dim)
+            return _same(box, self.dims_after(self.min_event_dim))
         after = self.forward_shape(shape)
         each, source = domains.box_of(given, shape), self.sources(shape)
         if each is None:
@@ -41,7 +41,7 @@ class Rearrangement(Bijector):
         """Returns the box with its sides moved back; the largest one within if they differ and their way is drawn."""
         box = domains.region(wanted)
         if shape is None or box == domains.UNDETERMINED:
-            return wanted if _even(box) else domains.Undetermined(self.min_event_dim)
+            return _same(box, self.min_event_dim)
         each, source = domains.box_of(wanted, self.forward_shape(shape)), self.sources(shape)
         if each is None:
             return None
@@ -56,3 +56,10 @@ class Rearrangement(Bijector):
 
 def _even(box: domains.Region) -> bool:
     return isinstance(box, domains.Box) and len(box.lower) == len(box.upper) == 1
+
+
+def _same(box: domains.Region, dims: int) -> Constraint:
+    """Returns the box over ``dims`` dimensions, if it is one for all coordinates."""
+    if isinstance(box, domains.Box) and _even(box):
+        return domains.lift(domains.intervals(box.lower, box.upper, torch.Size()), dims)
+    return domains.Undetermined(dims)

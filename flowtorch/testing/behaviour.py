@@ -35,9 +35,10 @@ def batches(case: Case) -> None:
 def context(case: Case) -> None:
     """Contexts broadcast with inputs both ways; missing, unexpected and misshapen ones are refused."""
     bound, x = case.bound, case.x((3,))
+    directions = (bound.forward_and_log_det, x), (bound.inverse_and_log_det, case.y((3,)))
     if case.context_shape is None:
-        for call in (bound.forward_and_log_det, bound.inverse_and_log_det):
-            _refuses(lambda call=call: call(x, torch.zeros(2, dtype=x.dtype)), ContextError, "no context")
+        for call, value in directions:
+            _refuses(lambda call=call, v=value: call(v, torch.zeros(2, dtype=x.dtype)), ContextError, "no context")
         return
     one = case.context(())
     assert one is not None
@@ -62,8 +63,8 @@ def context(case: Case) -> None:
     view = bound.condition(one)
     case.close(view(x), bound.forward(x, one), "condition(context)")
     for bad, words in ((None, "got none"), (one[..., :0], "is expected"), (case.context((2,)), "broadcasts")):
-        for call in (bound.forward_and_log_det, bound.inverse_and_log_det):
-            _refuses(lambda bad=bad, call=call: call(x, bad), ContextError, words)
+        for call, value in directions:
+            _refuses(lambda bad=bad, call=call, v=value: call(v, bad), ContextError, words)
 
 
 def shapes(case: Case) -> None:

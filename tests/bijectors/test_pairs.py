@@ -21,7 +21,11 @@ from tests.cases import CASES
 SHAPE, CONTEXT = torch.Size((4,)), torch.Size((2,))
 # What the table has for other shapes only.
 MORE = [
-    bij.Whiten((1.0, -2.0, 0.0, 3.0), ((1.0, 0.5, 0.0, 0.0), (0.0, 0.5, 0.1, 0.0), (0, 0, 1.0, 0.0), (0, 0.2, 0, 2.0)))
+    bij.Whiten(
+        (1.0, -2.0, 0.0, 3.0), ((1.0, 0.5, 0.0, 0.0), (0.0, 0.5, 0.1, 0.0), (0.0, 0.0, 1.0, 0.0), (0.0, 0.2, 0.0, 2.0))
+    ),
+    bij.Stack([bij.Exp(), bij.Sigmoid(), bij.Affine(), bij.Log()]),
+    *(bij.Flatten(), bij.Reshape((2, 2), 4).inv, bij.Reshape(-1, (4,)), bij.Transpose((0,))),
 ]
 NOT_OF_VECTORS = {bij.ConvResidual}
 PARTNERS = 3
