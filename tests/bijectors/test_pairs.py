@@ -53,7 +53,8 @@ def one_of_each() -> dict[str, bij.Bijector]:
     for plan in (*(case.plan for case in CASES.values()), *MORE):
         if name(plan) not in found and binds(plan):
             found[name(plan)] = plan
-    inverses = {name(bij.Invert(p)): bij.Invert(p) for p in found.values() if not list(bound(p).parameters())}
+    inverted = [bij.Invert(p) for p in found.values() if not list(bound(p).parameters())]
+    inverses = {name(p): p for p in inverted if binds(p)}
     return {**inverses, **found}
 
 
