@@ -5,10 +5,12 @@ A new bijector gets its entries here; ``tests/test_registry.py`` fails for one t
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import NamedTuple
 
 import torch
+from torch.distributions import constraints, transforms
 
 import flowtorch.bijectors as bij
 import flowtorch.parameters as params
@@ -309,5 +311,31 @@ CASES: dict[str, Case] = {
         bij.Indexed({(0, 1, 2): bij.Split(bij.Affine(), bij.AffineCoupling(NET)), 3: bij.Stack([bij.Exp()])}),
         (5,),
         (2,),
+    ),
+    # Layers, and sets
+    "repeat": Case(bij.Repeat(bij.AffineCoupling(NET), 3), (3,), (2,)),
+    "repeat with checkpoints": Case(
+        bij.Repeat(bij.Compose([bij.AffineAutoregressive(MADE), bij.Permute()]), 2, checkpoint=True), (2, 3)
+    ),
+    "sandwich": Case(bij.Sandwich(bij.Householder(), bij.Affine()), (3,)),
+    "sandwich, context": Case(bij.Sandwich(bij.LU(NET), bij.AffineCoupling(NET)), (3,), (2,)),
+    "sandwich through other sets": Case(bij.Sandwich(bij.Log(), bij.Affine()), (2, 3)),
+    "scan": Case(bij.Scan(bij.Compose([bij.AffineCoupling(NET), bij.Permute()]), 3), (3,), (2,)),
+    "scan along an axis": Case(
+        bij.Scan(bij.Compose([bij.Permute(dim=0), bij.LU(dim=-2, permutation=None)]), 3), (3, 2)
+    ),
+    "constrain to a box": Case(bij.ConstrainTo(("interval", (-1.0, -math.inf), (math.inf, 2.0))), (2,)),
+    "constrain to an interval": Case(bij.ConstrainTo(constraints.unit_interval), (2, 3), (2,)),
+    "constrain to order": Case(bij.ConstrainTo("positive_ordered"), (2, 3)),
+    "constrain to a simplex": Case(bij.ConstrainTo("simplex"), (2, 3), (2,)),
+    "constrain to correlations": Case(bij.ConstrainTo(constraints.corr_cholesky), (6,)),
+    "constrain to positive definite": Case(bij.ConstrainTo(constraints.positive_definite), (6,)),
+    "from a transform": Case(
+        bij.FromTransform(
+            transforms.ComposeTransform(
+                [transforms.AffineTransform(torch.tensor([1.0, 2.0, 3.0]), 2.0), transforms.ExpTransform()]
+            )
+        ),
+        (3,),
     ),
 }

@@ -28,6 +28,7 @@ from .compose import BoundCompose as BoundCompose
 from .compose import Compose as Compose
 from .concatenate import Concatenate as Concatenate
 from .concatenate import Stack as Stack
+from .constrain_to import ConstrainTo as ConstrainTo
 from .coupling import BoundCoupling as BoundCoupling
 from .coupling import Coupling as Coupling
 from .coupling import CouplingFamily as CouplingFamily
@@ -45,6 +46,7 @@ from .fixed import Power as Power
 from .fixed import Sigmoid as Sigmoid
 from .fixed import Softplus as Softplus
 from .fixed import Tanh as Tanh
+from .from_transform import FromTransform as FromTransform
 from .gaussian_mixture_cdf import GaussianMixtureCDF as GaussianMixtureCDF
 from .haar import Haar as Haar
 from .householder import Householder as Householder
@@ -90,10 +92,13 @@ from .planar import Planar as Planar
 from .qr import QR as QR
 from .quadratic_spline import QuadraticSpline as QuadraticSpline
 from .radial import Radial as Radial
+from .repeat import Repeat as Repeat
 from .reshape import Flatten as Flatten
 from .reshape import Reshape as Reshape
 from .residual import ConvResidual as ConvResidual
 from .residual import Residual as Residual
+from .sandwich import Sandwich as Sandwich
+from .scan import Scan as Scan
 from .spline import Spline as Spline
 from .split import Split as Split
 from .sum_of_squares import SumOfSquares as SumOfSquares
@@ -144,6 +149,7 @@ __all__ = [
     "CircularSplineCoupling",
     "Compose",
     "Concatenate",
+    "ConstrainTo",
     "ConvResidual",
     "Coupling",
     "CouplingFamily",
@@ -160,6 +166,7 @@ __all__ = [
     "Expm1",
     "Family",
     "Flatten",
+    "FromTransform",
     "GaussianMixtureCDF",
     "GeneralizedChannelPermute",
     "Haar",
@@ -190,10 +197,13 @@ __all__ = [
     "QuadraticSpline",
     "QuadraticSplineCoupling",
     "Radial",
+    "Repeat",
     "Reshape",
     "Residual",
     "Reverse",
+    "Sandwich",
     "Scale",
+    "Scan",
     "Shift",
     "Sigmoid",
     "SigmoidTo",

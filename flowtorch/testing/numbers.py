@@ -34,6 +34,8 @@ def round_trip(case: Case) -> None:
 
 def log_det(case: Case) -> None:
     """Both log-dets are those of the autodiff Jacobians: that they cancel proves nothing, a wrong sign would too."""
+    if numel(case.shape) != numel(case.bound.out_shape):
+        return  # a map to a set of lower dimension: which coordinates count there, tests of its own must say
     context, x = case.context((4,)), case.x((4,), scale=1.5)
     y, got = case.bound.forward_and_log_det(x, context)
     expected = autodiff_log_det(lambda v: case.bound.forward(v, context), x, case.bound.shape)

@@ -49,9 +49,7 @@ def _sample_pieces(joint: domains.Joint, shape: torch.Size, generator: torch.Gen
 
 def ends(constraint: Constraint, event: torch.Size) -> tuple[torch.Tensor, torch.Tensor]:
     """Returns the lower and upper ends of a box, in a shape that broadcasts with events; infinite for what is none."""
-    box = domains.region(constraint)
-    if not isinstance(box, domains.Box):
-        box = domains.Box()
+    box = domains.box_of(constraint, event) or domains.Box()
     lower, upper = (torch.tensor(b, dtype=torch.float64) for b in (box.lower, box.upper))
     if len(lower) == len(upper) == 1:
         return lower[0], upper[0]

@@ -8,6 +8,7 @@ from functools import cache
 
 import pytest
 import torch
+from torch.distributions import ExpTransform
 from torch.distributions.constraints import Constraint
 
 import flowtorch.bijectors as bij
@@ -25,7 +26,13 @@ MORE = [
         (1.0, -2.0, 0.0, 3.0), ((1.0, 0.5, 0.0, 0.0), (0.0, 0.5, 0.1, 0.0), (0.0, 0.0, 1.0, 0.0), (0.0, 0.2, 0.0, 2.0))
     ),
     bij.Stack([bij.Exp(), bij.Sigmoid(), bij.Affine(), bij.Log()]),
-    *(bij.Flatten(), bij.Reshape((2, 2), 4).inv, bij.Reshape(-1, (4,)), bij.Transpose((0,))),
+    *(
+        bij.Flatten(),
+        bij.Reshape((2, 2), 4).inv,
+        bij.Reshape(-1, (4,)),
+        bij.Transpose((0,)),
+        bij.FromTransform(ExpTransform()),
+    ),
 ]
 NOT_OF_VECTORS = {bij.ConvResidual}
 PARTNERS = 3
