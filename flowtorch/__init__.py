@@ -8,6 +8,7 @@ Example:
 """
 
 from . import bijectors as bijectors
+from . import convert as convert
 from . import distributions as distributions
 from . import errors as errors
 from . import parameters as parameters
@@ -21,6 +22,7 @@ __version__ = "1.0.0.dev0"
 __all__ = [
     "__version__",
     "bijectors",
+    "convert",
     "distributions",
     "errors",
     "load",

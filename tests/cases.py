@@ -13,6 +13,7 @@ import torch
 from torch.distributions import constraints, transforms
 
 import flowtorch.bijectors as bij
+import flowtorch.convert as convert
 import flowtorch.parameters as params
 from tests.maps import FIXED, LEARNABLE, MADE, NET
 
@@ -26,6 +27,8 @@ class Case(NamedTuple):
 
 
 RESIDUAL_NET = params.DenseNN((8, 8, 8), nonlinearity=torch.nn.SiLU, residual=True)
+BLOCKS = convert.ResidualMADE(9, nonlinearity=torch.nn.Tanh)
+RESIDUAL_NN = convert.ResidualNN(8, nonlinearity=torch.nn.Tanh)
 RESIDUAL_MADE = params.MADE((9, 9, 9), nonlinearity=torch.nn.ELU, residual=True, skip_connections=True)
 
 
@@ -338,4 +341,20 @@ CASES: dict[str, Case] = {
         ),
         (3,),
     ),
+    # Conditioners of other libraries
+    "residual made": Case(bij.AffineAutoregressive(BLOCKS), (2, 2)),
+    "residual made, context": Case(bij.AffineAutoregressive(BLOCKS), (3,), (2,)),
+    "residual made, inactive first": Case(bij.SplineAutoregressive(replace(BLOCKS, preactivation=False)), (3,), (2,)),
+    "residual made, numbers of units": Case(
+        bij.AffineAutoregressive(replace(BLOCKS, hidden_features=(0, 5, 4), permutation=(2, 0, 1))), (3,)
+    ),
+    "residual made, graph": Case(
+        bij.AffineAutoregressive(replace(BLOCKS, adjacency=((False,) * 3, (True, False, False), (True, False, False)))),
+        (3,),
+        (2,),
+    ),
+    "residual made, one coordinate": Case(bij.AffineAutoregressive(BLOCKS), (1,), (2,)),
+    "residual nn": Case(bij.AffineCoupling(RESIDUAL_NN), (3,), (2,)),
+    "residual nn, no context": Case(bij.AffineCoupling(replace(RESIDUAL_NN, blocks=1)), (3,)),
+    "residual nn of the context": Case(bij.Affine(RESIDUAL_NN), (3,), (2,)),
 }

@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 
 import flowtorch.bijectors as bij
+import flowtorch.convert as convert
 import flowtorch.parameters as params
 
 # Smooth activations, so that finite differences and second derivatives hold everywhere; small, so that all is quick.
@@ -44,6 +45,13 @@ LEARNABLE: dict[str, bij.Elementwise] = {
     "monotonic network": bij.MonotonicNetwork(hidden_dims=(6, 5), count_conditions=3, steps=16),
     "logistic mixture": bij.LogisticMixtureCDF(count_components=4, steps=16),
     "gaussian mixture": bij.GaussianMixtureCDF(count_components=4, steps=16),
+    "affine of zuko": convert.ZukoAffine(slope=1e-2),
+    "affine of nflows": convert.NflowsAffine(),
+    "affine of nflows, sigmoid": convert.NflowsAffine(scale_fn="sigmoid", least=0.1),
+    "spline of zuko": convert.ZukoSpline(count_bins=4, bound=2.0),
+    "circular spline of zuko": convert.ZukoCircularSpline(count_bins=4),
+    "rational linear spline of pyro": convert.PyroSpline(count_bins=4),
+    "rational quadratic spline of pyro": convert.PyroSpline(count_bins=4, bound=2.0, order="quadratic"),
     "unconstrained monotonic": bij.UnconstrainedMonotonic(hidden_dims=(6,), nodes=20, steps=12),
 }
 

@@ -21,7 +21,11 @@ from flowtorch.errors import FlowTorchError
 PACKAGE = Path(flowtorch.__file__).parent
 MODULES = [
     *(PACKAGE / f"{name}.py" for name in ("options", "types", "specification", "domains", "summary")),
-    *(path for folder in ("bijectors", "parameters", "nn") for path in sorted((PACKAGE / folder).glob("*.py"))),
+    *(
+        path
+        for folder in ("bijectors", "parameters", "nn", "convert")
+        for path in sorted((PACKAGE / folder).glob("*.py"))
+    ),
 ]
 # For each class of errors, the words of a message, in this order, and what raises it.
 TABLES = {

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 import flowtorch.bijectors
+import flowtorch.convert
 import flowtorch.parameters
 from flowtorch.bijectors import Bijector
 from flowtorch.parameters import Parameters
@@ -21,8 +22,8 @@ def exported(module: object, kind: type) -> list[type]:
     return [c for c in found if isinstance(c, type) and issubclass(c, kind) and not inspect.isabstract(c)]
 
 
-PLANS = exported(flowtorch.bijectors, Bijector)
-CONDITIONERS = exported(flowtorch.parameters, Parameters)
+PLANS = exported(flowtorch.bijectors, Bijector) + exported(flowtorch.convert, Bijector)
+CONDITIONERS = exported(flowtorch.parameters, Parameters) + exported(flowtorch.convert, Parameters)
 
 
 def everything_within(value: object) -> Iterator[object]:
