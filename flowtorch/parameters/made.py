@@ -17,7 +17,7 @@ from ..types import ModuleFactory, numel
 from .base import AutoregressiveParameters, AutoregressiveSteps, BoundAutoregressiveParameters, ParameterLayout
 from .base import flat as flatten
 from .dense_nn import DenseNN
-from .steps import Steps, as_adjacency, as_permutation, draw_order, in_passes, of_graph
+from .steps import Order, Steps, as_adjacency, as_order, draw_order, in_passes, of_graph
 
 
 @register
@@ -42,8 +42,9 @@ class MADE(AutoregressiveParameters):
     Args:
         hidden_dims: the widths of the hidden layers.
         nonlinearity: the class of the activations; they must act on each unit alone.
-        permutation: the order :math:`\pi` in which coordinates are met, ``permutation[0]`` first. None draws one at
-            each binding, as stacked layers need different ones, and keeps it in the ``state_dict``.
+        permutation: the order :math:`\pi` in which coordinates are met, ``permutation[0]`` first, or of any number of
+            them ``"identity"`` or ``"reverse"``. None draws one at each binding, as stacked layers need different ones,
+            and keeps it in the ``state_dict``.
         passes: in how many steps coordinates are met, as many in each as go evenly; None for one in each. At most as
             many as there are coordinates are taken.
         adjacency: which coordinates each coordinate sees, in place of all before it: rows of booleans, one for each
@@ -72,7 +73,7 @@ class MADE(AutoregressiveParameters):
     hidden_dims: Sequence[int] = (256, 256)
     _: KW_ONLY
     nonlinearity: ModuleFactory = torch.nn.ReLU
-    permutation: Sequence[int] | None = None
+    permutation: Order | None = None
     passes: int | None = None
     adjacency: Sequence[Sequence[bool]] | None = None
     skip_connections: bool = False
@@ -86,7 +87,7 @@ class MADE(AutoregressiveParameters):
         if self.residual:
             options.residual_widths("MADE", self.hidden_dims)
         if self.permutation is not None:
-            object.__setattr__(self, "permutation", as_permutation("MADE", self.permutation))
+            object.__setattr__(self, "permutation", as_order("MADE", self.permutation))
         if self.passes is not None:
             options.integer("MADE", "passes", self.passes, minimum=1)
         if self.adjacency is not None:

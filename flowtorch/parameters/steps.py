@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 import torch
 
+from .. import options
 from ..errors import OptionError, OptionTypeError, ShapeError
+
+NAMED = ("identity", "reverse")
+Order: TypeAlias = Sequence[int] | Literal["identity", "reverse"]
+"""A permutation of any size, by name, or one of a given size."""
 
 
 class Steps(NamedTuple):
@@ -95,10 +100,21 @@ def as_permutation(who: str, value: object) -> tuple[int, ...]:
     return tuple(items)
 
 
-def draw_order(who: str, permutation: Sequence[int] | None, size: int) -> torch.Tensor:
-    """Returns ``permutation`` as a tensor, or a random one of this size."""
+def as_order(who: str, value: object) -> tuple[int, ...] | str:
+    """Returns a permutation as a tuple or by its name, or refuses it."""
+    if isinstance(value, str):
+        options.one_of(who, "permutation", value, NAMED)
+        return value
+    return as_permutation(who, value)
+
+
+def draw_order(who: str, permutation: Sequence[int] | str | None, size: int) -> torch.Tensor:
+    """Returns ``permutation`` as a tensor: the one of that name, or a random one of this size for None."""
     if permutation is None:
         return torch.randperm(size)
+    if isinstance(permutation, str):
+        order = torch.arange(size)
+        return order if permutation == "identity" else order.flip(0)
     if len(permutation) != size:
         raise ShapeError(f"{who}: permutation has {len(permutation)} entries; got {size} coordinates to permute.")
     return torch.tensor(permutation)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import torch
 
+import flowtorch
+import flowtorch.bijectors as bij
 import flowtorch.parameters as params
 from flowtorch.parameters import MADE, BoundAutoregressiveParameters
 from flowtorch.testing import perturb
@@ -266,3 +268,15 @@ def test_an_adjacency_is_stored_as_rows_of_booleans() -> None:
     assert plan.adjacency is not None and plan.adjacency[0] == (False, False, False, False, True)
     assert MADE(passes=2).describe() == "MADE(256, 256) in 2 passes"
     assert plan.describe() == "MADE(256, 256) over a graph"
+
+
+@pytest.mark.parametrize(("name", "order"), [("identity", [0, 1, 2, 3]), ("reverse", [3, 2, 1, 0])])
+def test_an_order_has_a_name_for_any_number_of_coordinates(name: Any, order: list[int]) -> None:
+    plan = bij.AffineAutoregressive(params.MADE((8,), permutation=name))
+    assert plan.bind((4,)).params.order.tolist() == order
+    assert flowtorch.plan_from_dict(plan.to_dict()) == plan and plan.bind((1,)) is not None
+    given = bij.AffineAutoregressive(params.MADE((8,), permutation=order)).bind((4,))
+    bound = plan.bind((4,))
+    given.load_state_dict(bound.state_dict())
+    x = torch.randn(5, 4)
+    assert torch.equal(bound.forward(x), given.forward(x))

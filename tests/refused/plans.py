@@ -88,6 +88,7 @@ REFUSED: dict[type[Exception], dict[str, Callable[[], object]]] = {
         "MADE: adjacency ... a row for each coordinate ... got 2 rows of [1, 1]": lambda: params.MADE(
             adjacency=((0,), (0,))
         ),
+        "MADE: permutation ... one of 'identity', 'reverse'; got 'random'": lambda: params.MADE(permutation="random"),
         "MADE: adjacency alone ... got permutation=(0,), passes=None beside it": lambda: params.MADE(
             adjacency=((0,),), permutation=(0,)
         ),
