@@ -11,6 +11,7 @@ from . import bijectors as bijectors
 from . import convert as convert
 from . import distributions as distributions
 from . import errors as errors
+from . import flows as flows
 from . import parameters as parameters
 from .bijectors.base import plan_from_dict as plan_from_dict
 from .config import show_config as show_config
@@ -25,6 +26,7 @@ __all__ = [
     "convert",
     "distributions",
     "errors",
+    "flows",
     "load",
     "parameters",
     "plan_from_dict",
