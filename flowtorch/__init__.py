@@ -12,6 +12,7 @@ from . import convert as convert
 from . import distributions as distributions
 from . import errors as errors
 from . import flows as flows
+from . import objectives as objectives
 from . import parameters as parameters
 from .bijectors.base import plan_from_dict as plan_from_dict
 from .config import show_config as show_config
@@ -28,6 +29,7 @@ __all__ = [
     "errors",
     "flows",
     "load",
+    "objectives",
     "parameters",
     "plan_from_dict",
     "register",

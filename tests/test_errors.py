@@ -23,7 +23,7 @@ MODULES = [
     *(PACKAGE / f"{name}.py" for name in ("options", "types", "specification", "domains", "summary")),
     *(
         path
-        for folder in ("bijectors", "parameters", "nn", "convert", "flows")
+        for folder in ("bijectors", "parameters", "nn", "convert", "flows", "objectives")
         for path in sorted((PACKAGE / folder).glob("*.py"))
     ),
 ]

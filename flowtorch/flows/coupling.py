@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from .. import bijectors as bij
+from .. import options
 from ..bijectors.affine import ScaleFn
 from ..bijectors.coupling import Mask
 from ..types import ModuleFactory
@@ -97,5 +98,7 @@ def realnvp(
     References:
         Density estimation using Real NVP (Dinh et al., 2017), https://arxiv.org/abs/1605.08803, eq. 4-8.
     """
+    options.integer("realnvp", "layers", layers, minimum=1)
     kinds = inverted(coupled(bij.Affine(scale_fn=scale_fn), hidden_dims, nonlinearity, mask))
-    return build("realnvp", kinds, layers=layers, mixing=mixing, act_norm=act_norm)
+    # The layer that data meet first moves the second part, whatever the number of layers.
+    return build("realnvp", kinds if layers % 2 else kinds[::-1], layers=layers, mixing=mixing, act_norm=act_norm)
