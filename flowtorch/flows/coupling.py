@@ -61,7 +61,7 @@ def nice(
 
 def realnvp(
     *,
-    layers: int = 10,
+    layers: int = 8,
     hidden_dims: Sequence[int] = (128, 128),
     nonlinearity: ModuleFactory = torch.nn.ReLU,
     mask: Mask = "half",
