@@ -138,9 +138,9 @@ before = dict(
 )
 names = set(vars(torch)), set(vars(torch.distributions)), set(vars(torch.nn.Module))
 modules = set(sys.modules)
-start = time.perf_counter()
+start = time.process_time()
 import flowtorch, flowtorch.testing
-seconds = time.perf_counter() - start
+seconds = time.process_time() - start
 after = dict(
     seed=torch.random.get_rng_state().tolist(), python=random.getstate(), dtype=torch.get_default_dtype(),
     validate=torch.distributions.Distribution._validate_args, grad=torch.is_grad_enabled(),
@@ -161,4 +161,4 @@ print(seconds)
 def test_importing_computes_nothing_changes_nothing_and_is_quick() -> None:
     ran = subprocess.run([sys.executable, "-W", "error", "-c", IMPORTING], capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
-    assert float(ran.stdout) < 1.0  # it takes less than a tenth of that on an idle machine
+    assert float(ran.stdout) < 1.0  # seconds of processor time: several times what it takes
