@@ -22,9 +22,9 @@ page.
 
 A number is KL(target || flow): the mean of log p - log q over {held:,} draws that no flow has seen, less is better,
 zero is exact. The smallest of each plan and target is bold, with all that lie within two standard errors of it; *none*
-says that the flow has no density at some draw; an empty cell that it was not trained. Defaults differ in size, and ours are among the larger: parameters and
-time stand beside. *Seconds* are processor time on one core for a training, the median over targets, with what JAX
-compiles; other work ran on the machine, so read them as an order of magnitude.
+says that the flow has no density at some draw; an empty cell that it was not trained. Defaults differ in size, and ours
+are among the larger: parameters and time stand beside. *Seconds* are processor time on one core for a training, the
+median over targets, with what JAX compiles; other work ran on the machine, so read them as an order of magnitude.
 
 {summary}
 
