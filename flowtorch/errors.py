@@ -6,6 +6,9 @@ Messages read ``Who: what is expected; got what came.``
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class FlowTorchError(Exception):
     """Anything flowtorch refuses."""
@@ -53,3 +56,16 @@ class SpecificationError(FlowTorchError, ValueError):
 
 class FileError(FlowTorchError, ValueError):
     """A file is no saved flow, or damaged, or of an unknown version."""
+
+
+@contextmanager
+def naming(part: str) -> Iterator[None]:
+    """Puts the name of a part before the messages of what is refused within.
+
+    Args:
+        part: what to call it, such as ``"Compose part 1 (Exp)"``.
+    """
+    try:
+        yield
+    except FlowTorchError as error:
+        raise type(error)(f"{part}: {error}") from error

@@ -22,7 +22,6 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # From the top down: what stands in a line may import from the lines below it (and from its own part).
 LAYERS = [
     {"__init__", "testing"},
-    {"train"},
     {"convert"},
     {"objectives"},
     {"flows", "distributions", "config"},

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import KW_ONLY, dataclass
-from typing import TypeVar, cast, final
+from typing import cast, final
 
 import torch
 from torch.distributions.constraints import Constraint
 from torch.utils.checkpoint import checkpoint
 
 from .. import domains, options
-from ..errors import DomainError, FlowTorchError, OptionError, OptionTypeError
+from ..errors import DomainError, OptionError, OptionTypeError, naming
 from ..ops._modes import plain_eager
 from ..specification import register
 from ..summary import Row
 from ..types import Direction, Exactness, TensorPair
 from .base import Bijector
 from .bound import BoundBijector, as_plan
-
-T = TypeVar("T")
 
 
 @register
@@ -135,15 +133,12 @@ class Compose(Bijector):
     @property
     def cheap(self) -> Direction:
         """The direction in which no part goes step by step; forward where both have some that do."""
-        kinds = {p.cheap for p in self.parts}
-        return (
-            "inverse" if "inverse" in kinds and "forward" not in kinds else "forward" if len(kinds) > 1 else kinds.pop()
-        )
+        return cheap_of(self.parts)
 
     @property
     def exactness(self) -> Exactness:
         """Exact if all parts are."""
-        return "numerical" if any(p.exactness == "numerical" for p in self.parts) else "exact"
+        return exactness_of(self.parts)
 
     def forward_shape(self, shape: torch.Size) -> torch.Size:
         """Returns the event shape after all parts."""
@@ -160,7 +155,8 @@ class Compose(Bijector):
     def _bind(self, shape: torch.Size, context_shape: torch.Size | None) -> BoundCompose:
         bound: list[BoundBijector[Bijector]] = []
         for i, p in enumerate(self.parts):
-            bound.append(_for_part(i, p, lambda p=p, shape=shape: p.bind(shape, context_shape)))  # type: ignore[misc]
+            with naming(f"Compose part {i} ({name(p)})"):
+                bound.append(p.bind(shape, context_shape))
             shape = bound[-1].out_shape
         self._domain(bound[0].shape)
         return BoundCompose(self, bound[0].shape, context_shape, bound)
@@ -178,11 +174,15 @@ def name(plan: Bijector) -> str:
     return f"Invert({name(plan.plan)})" if isinstance(plan, Invert) else type(plan).__name__
 
 
-def _for_part(index: int, part: Bijector, make: Callable[[], T]) -> T:
-    try:
-        return make()
-    except FlowTorchError as error:
-        raise type(error)(f"Compose part {index} ({name(part)}): {error}") from error
+def cheap_of(plans: Iterable[Bijector]) -> Direction:
+    """Returns the direction in which none goes step by step; forward where both have some that do."""
+    kinds = {p.cheap for p in plans}
+    return kinds.pop() if len(kinds) == 1 else "forward" if "forward" in kinds else "inverse"
+
+
+def exactness_of(plans: Iterable[Bijector]) -> Exactness:
+    """Returns exact if all are."""
+    return "numerical" if any(p.exactness == "numerical" for p in plans) else "exact"
 
 
 class BoundCompose(BoundBijector[Compose]):
@@ -247,13 +247,15 @@ class BoundCompose(BoundBijector[Compose]):
         """Starts every part from what the parts after it make of the data."""
         super().initialize(y, context)
         for index, part in reversed(list(enumerate(self.parts))):
-            _for_part(index, part.plan, lambda part=part, y=y: part.initialize(y, context))  # type: ignore[misc]
+            with naming(f"Compose part {index} ({name(part.plan)})"):
+                part.initialize(y, context)
             y = part.inverse(y, context)
 
     def initialize_forward(self, x: torch.Tensor, context: torch.Tensor | None = None) -> None:
         """Starts every part from what the parts before it make of the data."""
         for index, part in enumerate(self.parts):
-            _for_part(index, part.plan, lambda part=part, x=x: part.initialize_forward(x, context))  # type: ignore[misc]
+            with naming(f"Compose part {index} ({name(part.plan)})"):
+                part.initialize_forward(x, context)
             x = part.forward(x, context)
 
     def rows(self) -> list[Row]:

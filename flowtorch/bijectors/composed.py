@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
 from torch.distributions.constraints import Constraint
 
-from ..errors import FlowTorchError
+from ..errors import naming
 from ..types import Direction, Exactness
 from .base import Bijector
 from .compose import Compose
@@ -23,21 +21,13 @@ class Composed(Bijector):
 
     def __post_init__(self) -> None:
         """Checks that the parts fit together."""
-        with self._named():
+        with naming(type(self).__name__):
             _ = self.composition
 
     @property
     @abc.abstractmethod
     def composition(self) -> Compose:
         """The same map in full."""
-
-    @contextmanager
-    def _named(self) -> Iterator[None]:
-        """Puts this plan's name before the messages of the composition."""
-        try:
-            yield
-        except FlowTorchError as error:
-            raise type(error)(f"{type(self).__name__}: {error}") from error
 
     @property
     def min_event_dim(self) -> int:  # type: ignore[override]  # the composition's
@@ -56,7 +46,7 @@ class Composed(Bijector):
 
     def domain_at(self, shape: torch.Size) -> Constraint:
         """Returns the composition's."""
-        with self._named():
+        with naming(type(self).__name__):
             return self.composition.domain_at(shape)
 
     def image(self, given: Constraint, shape: torch.Size | None) -> Constraint:

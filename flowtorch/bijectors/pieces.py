@@ -12,13 +12,13 @@ from torch.distributions import constraints
 from torch.distributions.constraints import Constraint
 
 from .. import domains
-from ..errors import FlowTorchError, OptionError, OptionTypeError, ShapeError
+from ..errors import OptionError, OptionTypeError, ShapeError, naming
 from ..summary import Row
 from ..types import Direction, Exactness, TensorPair
 from .axis import Axis
 from .base import Bijector
 from .bound import BoundBijector, as_plan
-from .compose import name
+from .compose import cheap_of, exactness_of, name
 from .cut import Cut
 
 T = TypeVar("T")
@@ -35,10 +35,8 @@ class Piece(NamedTuple):
         """Returns what ``make`` makes of the plan, None where there is none; an error of it gets the piece's name."""
         if self.plan is None:
             return None
-        try:
+        with naming(f"{who} {self.label} ({name(self.plan)})"):
             return make(self.plan)
-        except FlowTorchError as error:
-            raise type(error)(f"{who} {self.label} ({name(self.plan)}): {error}") from error
 
 
 class Pieces(Bijector):
@@ -109,13 +107,12 @@ class Pieces(Bijector):
     @property
     def cheap(self) -> Direction:
         """The direction in which no part goes step by step; forward where both have some that do."""
-        kinds = {p.cheap for p in self._plans}
-        return kinds.pop() if len(kinds) == 1 else "forward" if "forward" in kinds else "inverse"
+        return cheap_of(self._plans)
 
     @property
     def exactness(self) -> Exactness:
         """Exact if all parts are."""
-        return "numerical" if any(p.exactness == "numerical" for p in self._plans) else "exact"
+        return exactness_of(self._plans)
 
     @property
     def domain(self) -> Constraint:

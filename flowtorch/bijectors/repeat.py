@@ -8,6 +8,7 @@ from typing import final
 import torch
 
 from .. import options
+from ..errors import naming
 from ..specification import register
 from .base import Bijector
 from .bound import as_plan
@@ -59,7 +60,7 @@ class Repeat(Composed):
         return Compose((self.plan,) * self.count, checkpoint=self.checkpoint)
 
     def _bind(self, shape: torch.Size, context_shape: torch.Size | None) -> BoundCompose:
-        with self._named():
+        with naming("Repeat"):
             bound = self.composition._bind(shape, context_shape)
         return BoundCompose(self, shape, context_shape, bound.parts)  # type: ignore[arg-type]  # has what it asks for
 

@@ -7,7 +7,7 @@ from typing import final
 
 import torch
 
-from ..errors import ShapeError
+from ..errors import ShapeError, naming
 from ..specification import register
 from ..summary import Row
 from ..types import TensorPair
@@ -78,7 +78,7 @@ class BoundSandwich(BoundBijector[Sandwich]):
     """The bound form of :class:`Sandwich`."""
 
     def __init__(self, plan: Sandwich, shape: torch.Size, context_shape: torch.Size | None) -> None:
-        with plan._named():
+        with naming("Sandwich"):
             between = plan.outer.forward_shape(shape)
             after = plan.inner.forward_shape(between)
         if after != between:
@@ -87,7 +87,7 @@ class BoundSandwich(BoundBijector[Sandwich]):
                 f"which makes it {tuple(after)}."
             )
         super().__init__(plan, shape, context_shape)
-        with plan._named():
+        with naming("Sandwich"):
             self.outer = plan.outer.bind(shape, context_shape)
             self.inner = plan.inner.bind(between, context_shape)
         self.stochastic = self.outer.stochastic or self.inner.stochastic

@@ -10,7 +10,7 @@ from typing import Any, cast, final
 import torch
 
 from .. import options
-from ..errors import NotSupportedError, ShapeError
+from ..errors import NotSupportedError, ShapeError, naming
 from ..ops._modes import transformed
 from ..specification import register
 from ..summary import Row
@@ -86,7 +86,7 @@ class BoundScan(BoundBijector[Scan]):
     """The bound form of :class:`Scan`; ``layer`` holds the tensors of all layers, stacked."""
 
     def __init__(self, plan: Scan, shape: torch.Size, context_shape: torch.Size | None) -> None:
-        with plan._named():
+        with naming("Scan"):
             layers = [plan.plan.bind(shape, context_shape) for _ in range(plan.count)]
         after = layers[0].out_shape
         if after != shape:

@@ -23,7 +23,7 @@ from ..bijectors import (
     Permute,
 )
 from ..distributions import Flow
-from ..errors import FlowTorchError, NotSupportedError
+from ..errors import NotSupportedError, naming
 from ..parameters import Parameters, Tensor
 from ..types import ModuleFactory
 
@@ -220,10 +220,8 @@ def verified(who: str, made: Flow, origin: Any, log_prob: Callable[[torch.Tensor
 
 def part(where: str, value: object, make: Callable[[], T]) -> T:
     """Calls ``make``; what it refuses, it refuses in the name of a part of the flow."""
-    try:
+    with naming(f"{where} ({type(value).__name__})"):
         return make()
-    except FlowTorchError as error:
-        raise type(error)(f"{where} ({type(value).__name__}): {error}") from error
 
 
 def lookup(who: str, value: object, known: dict[str, T]) -> T:

@@ -16,7 +16,7 @@ from ..nn.dense import start_at_zero
 from ..nn.masked import Growing, MaskedLinear
 from ..parameters import AutoregressiveParameters, AutoregressiveSteps, BoundAutoregressiveParameters
 from ..parameters.base import ParameterLayout
-from ..parameters.steps import Steps, as_adjacency, as_permutation, draw_order, in_passes, of_graph
+from ..parameters.steps import Steps, as_adjacency, as_permutation, draw_order, in_passes, matrix_of, of_graph
 from ..specification import register
 from ..types import ModuleFactory, numel
 from .residual_nn import ResidualNN
@@ -167,8 +167,7 @@ class BoundResidualMADE(BoundAutoregressiveParameters):
     @property
     def dependence(self) -> torch.Tensor:
         """Which coordinate (rows) may depend on which (columns) along the first axis, in the order of steps."""
-        size = len(self.sees)
-        return torch.tensor([[bool(kind >> j & 1) for j in range(size)] for kind in self.sees])
+        return matrix_of(self.sees)
 
     def before(self, h: torch.Tensor) -> torch.Tensor:
         """Returns what a block begins with."""

@@ -17,7 +17,7 @@ from ..types import ModuleFactory, numel
 from .base import AutoregressiveParameters, AutoregressiveSteps, BoundAutoregressiveParameters, ParameterLayout
 from .base import flat as flatten
 from .dense_nn import DenseNN
-from .steps import Order, Steps, as_adjacency, as_order, draw_order, in_passes, of_graph
+from .steps import Order, Steps, as_adjacency, as_order, draw_order, in_passes, matrix_of, of_graph
 
 
 @register
@@ -153,8 +153,7 @@ class BoundMADE(BoundAutoregressiveParameters):
     @property
     def dependence(self) -> torch.Tensor:
         """Which coordinate (rows) may depend on which (columns) along the first axis, in the order of steps."""
-        size = len(self.sees)
-        return torch.tensor([[bool(kind >> j & 1) for j in range(size)] for kind in self.sees])
+        return matrix_of(self.sees)
 
     def forward(self, x: torch.Tensor | None, context: torch.Tensor | None) -> tuple[torch.Tensor, ...]:
         """Returns the parameters of all coordinates at once."""

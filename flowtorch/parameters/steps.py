@@ -27,6 +27,11 @@ class Steps(NamedTuple):
     """For each, in that order, the bits of a set, see :class:`flowtorch.nn.Dependence`."""
 
 
+def matrix_of(sees: Sequence[int]) -> torch.Tensor:
+    """Returns which coordinate (rows) sees which (columns), both in the order of steps."""
+    return torch.tensor([[bool(kind >> j & 1) for j in range(len(sees))] for kind in sees])
+
+
 def in_passes(order: torch.Tensor, passes: int | None, context_features: int) -> Steps:
     """Returns steps of about equal size, each coordinate seeing all of the steps before and the context."""
     size = order.shape[0]
