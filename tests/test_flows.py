@@ -219,10 +219,10 @@ def layers_of(name: str, plan: bij.Compose) -> list[bij.Bijector]:
 
 
 def outer_of(name: str, plan: bij.Compose) -> list[bij.Bijector]:
-    """The affine layers that the data of a spline flow meet first."""
+    """The affine layers that the data of some meet first."""
     parts = [part.plan if isinstance(part, bij.Invert) else part for part in plan.parts]
     affine = [p for p in parts if isinstance(getattr(p, "elementwise", None), bij.Affine)]
-    return affine if name.startswith("nsf") else []
+    return affine if name.split(",")[0] in ("nsf", "umnn") else []
 
 
 def values(layer: object, field: str) -> list[object]:
@@ -272,6 +272,12 @@ def test_what_mixes_stands_between_layers(name: str, mixing: str) -> None:
     where = [i for i, p in enumerate(parts) if type(p) is BETWEEN[mixing]]
     layers = [len(layers_of(name, bij.Compose(parts[:i]))) for i in where]
     assert layers == [1, 2]
+
+
+def test_data_meet_an_affine_layer_before_integrals() -> None:
+    whole = flows.umnn()
+    assert whole.parts[:-1] == flows.umnn(affine=False).parts
+    assert whole.parts[-1:] == flows.maf(layers=1, hidden_dims=(64, 64)).parts
 
 
 @pytest.mark.parametrize("coupling", [False, True])

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from .. import bijectors as bij
+from .. import options
 from ..bijectors.affine import ScaleFn
 from ..types import ModuleFactory
 from .stack import Mixing, autoregressive, build, inverted
@@ -150,33 +151,37 @@ def naf(
 
 def umnn(
     *,
-    layers: int = 3,
+    layers: int = 6,
     hidden_dims: Sequence[int] = (64, 64),
     nonlinearity: ModuleFactory = torch.nn.ReLU,
     integrand_dims: Sequence[int] = (32, 32),
-    count_conditions: int = 8,
+    count_conditions: int = 16,
     nodes: int = 16,
     bound: float = 5.0,
+    affine: bool = True,
     mixing: Mixing | None = "reverse",
     act_norm: bool = False,
 ) -> bij.Compose:
-    r"""The unconstrained monotonic neural flow: integrals of a positive network.
+    r"""The unconstrained monotonic neural flow: integrals of a positive network, and an affine layer.
 
     .. math:: x_i = c_i + \int_0^{y_i} g(t; h_i)\, dt, \qquad
               (h_i, c_i) = \theta_i(y_{<i}, c) \quad\text{in each layer, from the data } y
 
     It scores in one pass of each network, and one of the integrand for each of the ``nodes``. Sampling goes step by
-    step, by an iteration for each coordinate.
+    step, by an iteration for each coordinate. What data meet first is an affine layer, as in :func:`nsf`, and for the
+    same reason: beyond its bound the integrand is constant.
 
     Args:
         layers: how many.
         hidden_dims: the widths of the hidden layers of each ``MADE``.
-        nonlinearity: the class of its activations.
+        nonlinearity: the class of its activations; those of the integrand are ELU.
         integrand_dims: the widths of the hidden layers of g: ``hidden_dims`` of
-            :class:`~flowtorch.bijectors.UnconstrainedMonotonic`, as all that follow are that plan's too.
+            :class:`~flowtorch.bijectors.UnconstrainedMonotonic`, as the next three are that plan's.
         count_conditions: the length of h.
         nodes: how many nodes the quadrature has.
         bound: where g becomes constant.
+        affine: whether the integrals are followed, on the side of the data, by an affine layer like those of
+            :func:`maf`.
         mixing: what stands between layers, see :func:`maf`.
         act_norm: whether an ``ActNorm`` follows every layer, see :func:`stack`.
 
@@ -194,8 +199,16 @@ def umnn(
     References:
         Unconstrained Monotonic Neural Networks (Wehenkel and Louppe, 2019), https://arxiv.org/abs/1908.05164, sec. 4.
     """
+    options.boolean("umnn", "affine", affine)
+    # The exponential of a network that is linear far out falls and rises faster than one that saturates.
     elementwise = bij.UnconstrainedMonotonic(
-        hidden_dims=integrand_dims, count_conditions=count_conditions, nodes=nodes, bound=bound
+        hidden_dims=integrand_dims,
+        nonlinearity=torch.nn.ELU,
+        count_conditions=count_conditions,
+        nodes=nodes,
+        bound=bound,
     )
     kinds = autoregressive(elementwise, hidden_dims, nonlinearity, mixing)
-    return build("umnn", inverted(kinds), layers=layers, mixing=mixing, act_norm=act_norm)
+    plan = build("umnn", inverted(kinds), layers=layers, mixing=mixing, act_norm=act_norm)
+    outer = inverted(autoregressive(bij.Affine(scale_fn="exp"), hidden_dims, nonlinearity, mixing))[:1]
+    return bij.Compose((*plan.parts, *outer)) if affine else plan
