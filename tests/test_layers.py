@@ -23,7 +23,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = [
     {"__init__", "testing"},
     {"convert"},
-    {"train"},
+    {"plot", "train"},
     {"objectives"},
     {"flows", "distributions", "config"},
     {"bijectors"},
