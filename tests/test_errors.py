@@ -23,7 +23,7 @@ MODULES = [
     *(PACKAGE / f"{name}.py" for name in ("options", "types", "specification", "domains", "summary")),
     *(
         path
-        for folder in ("bijectors", "parameters", "nn", "convert", "flows", "objectives", "plot")
+        for folder in ("bijectors", "parameters", "nn", "convert", "flows", "objectives", "plot", "sklearn")
         for path in sorted((PACKAGE / folder).glob("*.py"))
         if path.name != "extra.py"  # an ImportError
     ),

@@ -23,6 +23,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = [
     {"__init__", "testing"},
     {"convert"},
+    {"sklearn"},
     {"plot", "train"},
     {"objectives"},
     {"flows", "distributions", "config"},

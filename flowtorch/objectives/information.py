@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import NamedTuple
 
 import torch
 from torch.distributions import Distribution
+from torch.distributions import kl_divergence as exact_kl
 from torch.distributions.kl import register_kl
 
 from .. import options
@@ -65,6 +67,7 @@ def kl_divergence(p: Distribution, q: Distribution, count: int, context: torch.T
 
     ``torch.distributions.kl_divergence`` of flows, of mixtures of them and of their views, with one another and with
     other distributions, is this with 1,024 draws: noisy, where torch's others are exact, with an unbiased gradient.
+    Of two flows that share one bijector, without a context, it is that of their bases, exact where torch knows that.
 
     Args:
         p: what is drawn from: a flow or another distribution.
@@ -117,6 +120,11 @@ def _mean(values: torch.Tensor) -> MonteCarlo:
 
 
 def _registered(p: Distribution, q: Distribution) -> torch.Tensor:
+    # One map of both changes no divergence.
+    if isinstance(p, Pushforward) and isinstance(q, Pushforward):
+        if p._bound is q._bound and p._bound.context_shape is None:
+            with suppress(NotImplementedError):
+                return exact_kl(p._expanded_base(None), q._expanded_base(None))
     return kl_divergence(p, q, _COUNT).value
 
 
