@@ -40,10 +40,13 @@ class Seeds(Callback):
 
 
 class Averages(Callback):
-    """Keeps an exponential moving average of parameters and floating-point buffers, and validates it.
+    r"""Keeps an exponential moving average of parameters and floating-point buffers, and validates it.
 
-    At step t the decay is the smaller of the one given and (1 + t) / (10 + t), so that where training started is soon
-    forgotten.
+    .. math:: \bar\theta_t = d_t \bar\theta_{t-1} + (1 - d_t) \theta_t, \qquad
+        d_t = \min\big(d, (1 + t) / (10 + t)\big),
+
+    so that where training started is soon forgotten. Lightning's own has put the weights back by the time that
+    validation has a loss, and :class:`KeepBest` would keep those.
 
     Args:
         decay: how much of the average a step leaves.
@@ -165,20 +168,28 @@ class Losses(Callback):
     def __init__(self) -> None:
         self.train: list[tuple[int, float]] = []
         self.validation: list[tuple[int, float]] = []
-        self._epoch = torch.zeros(2, dtype=torch.float64)  # the sum of its losses that are finite, and how many
+        self._sum, self._count = 0.0, 0  # of the epoch's that are finite
+        self._new: list[torch.Tensor] = []  # those to be looked at, together, so that nothing waits for a GPU
 
-    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         """Notes a step."""
-        loss = trainer.callback_metrics["train_loss"].detach().double()
-        finite = loss.isfinite()
-        self._epoch = self._epoch.to(loss.device)  # so that nothing waits for a GPU
-        self._epoch += torch.stack([torch.where(finite, loss, 0.0), finite.double()])
+        self._new.append(outputs["train_loss"])
+        if len(self._new) == 1000:
+            self._look()
+
+    def _look(self) -> None:
+        new = torch.stack(self._new).tolist() if self._new else []
+        for loss in filter(math.isfinite, new):
+            self._sum, self._count = self._sum + loss, self._count + 1
+        self._new = []
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Notes an epoch."""
-        total, count = self._epoch.tolist()
-        self.train.append((trainer.global_step, total / count if count else math.nan))
-        self._epoch = torch.zeros_like(self._epoch)
+        self._look()
+        self.train.append((trainer.global_step, self._sum / self._count if self._count else math.nan))
+        self._sum, self._count = 0.0, 0
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Notes a validation."""
@@ -188,13 +199,14 @@ class Losses(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Returns what a checkpoint keeps."""
-        return {"train": list(self.train), "validation": list(self.validation), "epoch": self._epoch}
+        self._look()
+        return {"train": self.train, "validation": self.validation, "epoch": (self._sum, self._count)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Takes it back."""
         self.train = [(step, loss) for step, loss in state_dict["train"]]
         self.validation = [(step, loss) for step, loss in state_dict["validation"]]
-        self._epoch = state_dict["epoch"]
+        self._sum, self._count = state_dict["epoch"]
 
 
 def _metric(trainer: Trainer, name: str) -> float | None:
@@ -206,7 +218,8 @@ class Checkpoints(Callback):
     """Writes a checkpoint every so many steps: whole under another name first, which then takes the old one's place.
 
     It is written when the next step is about to begin, after all that belongs to the last: average, validation, best
-    weights. It stands before all others there, as if they had not begun.
+    weights. (Lightning's ``ModelCheckpoint`` writes before these, and a run taken up again goes another way.) It stands
+    before all others there, as if they had not begun.
 
     Args:
         path: the file.

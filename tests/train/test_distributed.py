@@ -75,3 +75,5 @@ def test_the_examples_run_on_two_processes(tmp_path: Path) -> None:
     found = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=300)
     assert found.returncode == 0, found.stderr[-3000:]
     assert found.stdout.count("the same on all 2 processes") == 3, found.stdout
+    losses = dict(re.findall(r"^(\w+) +loss (\S+),", found.stdout, re.MULTILINE))
+    assert set(losses) == {"fit", "DDP", "FSDP"} and losses["DDP"] == losses["FSDP"]  # the same rows, the same steps

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import csv
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger
 
 import flowtorch.bijectors as bij
 import flowtorch.distributions as dist
@@ -273,6 +276,17 @@ def test_a_trainer_of_ones_own_trains_validates_and_resumes(tmp_path: Any) -> No
     middle = next(p for p in (tmp_path / "whole").iterdir() if "step=4" in p.name)  # amid the second epoch
     again, _ = run(tmp_path / "again", middle)
     assert all(torch.equal(a, b) for a, b in zip(weights_of(whole), weights_of(again), strict=True))
+
+
+@pytest.mark.parametrize("every", [3, 10])
+def test_a_logger_gets_the_loss_as_often_as_it_asks(every: int, tmp_path: Path) -> None:
+    options = {"logger": CSVLogger(tmp_path), "log_every_n_steps": every, "accelerator": "cpu"}
+    fit(flow(), data(), batch_size=4, max_epochs=6, validation=data(7), progress=False, trainer=options)
+    (path,) = tmp_path.rglob("metrics.csv")
+    rows = list(csv.DictReader(path.read_text().splitlines()))
+    steps = [int(row["step"]) for row in rows if row["train_loss"]]
+    assert steps == [step for step in range(60) if (step + 1) % every == 0]
+    assert sum(bool(row["validation_loss"]) for row in rows) == 6
 
 
 class Interrupt(Callback):
