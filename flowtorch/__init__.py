@@ -17,6 +17,7 @@ from . import parameters as parameters
 from .bijectors.base import plan_from_dict as plan_from_dict
 from .config import show_config as show_config
 from .distributions.saving import load as load
+from .distributions.saving import notes as notes
 from .specification import register as register
 
 __version__ = "1.0.0.dev0"
@@ -29,6 +30,7 @@ __all__ = [
     "errors",
     "flows",
     "load",
+    "notes",
     "objectives",
     "parameters",
     "plan_from_dict",

@@ -56,7 +56,7 @@ def write(path: str | os.PathLike[str], description: Mapping[str, Any], tensors:
     """Writes a file whole or not at all: under another name first, which then takes the place of any old file.
 
     Raises:
-        FileError: for a tensor of a kind that has no name here.
+        FileError: for a tensor of a kind that has no name here, or a description too long to be read again.
         OSError: if the file cannot be written; an old one is then left as it was.
     """
     for name, tensor in tensors.items():
@@ -74,8 +74,10 @@ def write(path: str | os.PathLike[str], description: Mapping[str, Any], tensors:
         parts.append({"name": name, **kind, "place": place, "length": length, "sha256": digest})
         place += length
     text = json.dumps({**description, "tensors": parts}, allow_nan=False, separators=(",", ":")).encode()
+    if len(text) > _LONGEST:
+        raise FileError(f"save: a description of at most {_LONGEST} bytes is expected; got {len(text)}.")
     head = _HEAD.pack(MAGIC, VERSION, len(text), _digest(len(text), text))
-    with _replacing(Path(path)) as file:
+    with replacing(path) as file:
         file.write(head)
         file.write(text)
         for tensor in stored.values():
@@ -93,8 +95,9 @@ def _bytes(tensor: torch.Tensor) -> memoryview:
 
 
 @contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[BinaryIO]:
+def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Gives a file that takes the name when all was written, and leaves nothing behind when it was not."""
+    path = Path(path)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     try:
         with os.fdopen(handle, "wb") as file:
@@ -202,10 +205,13 @@ class Reader:
             raise self._refuse("a shape of whole numbers", options.short(shape))
         # In Python's integers, which do not overflow.
         length = math.prod(shape) * dtype.itemsize
-        if length != entry["length"] or place != entry["place"] or self._start + place + length > self._size:
+        if length != entry["length"] or place != entry["place"]:
             raise self._refuse(
                 f"{length} bytes of {entry['name']!r} at {place}", f"{entry['length']} at {entry['place']}"
             )
+        end = self._start + place + length
+        if end > self._size:
+            raise self._refuse(f"{end} bytes or more in all", f"{self._size}: a file cut off")
         return entry["name"], Stored(dtype, torch.Size(shape), place, length, entry["sha256"])
 
     def read(self, name: str) -> torch.Tensor:

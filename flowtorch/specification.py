@@ -1,6 +1,7 @@
 """Plans as plain data: ``to_dict`` and ``plan_from_dict``.
 
-A specification holds only dicts, lists, strings, numbers, booleans and None, so it is JSON and YAML as it stands.
+A specification holds only dicts, lists, strings, numbers, booleans and None, so it is JSON and YAML as it stands;
+:mod:`flowtorch.yaml` reads YAML that people write, in shorter forms.
 Making a plan from one runs no code from it: a ``type`` names a class that was registered before, and the class checks
 its fields.
 """
@@ -19,7 +20,7 @@ from .errors import FlowTorchError, SpecificationError
 C = TypeVar("C", bound=Callable[..., Any])
 
 _BY_NAME: dict[str, Callable[..., Any]] = {}
-_ACTIVATIONS = "torch.nn."
+ACTIVATIONS = "torch.nn."
 
 
 @overload
@@ -68,7 +69,7 @@ def name_of(target: object) -> str | None:
         if known is target:
             return name
     if isinstance(target, type) and _activation(target.__name__) is target:
-        return _ACTIVATIONS + target.__name__
+        return ACTIVATIONS + target.__name__
     return None
 
 
@@ -149,7 +150,7 @@ def _from_dict(specification: Mapping[str, Any], kind: type[Any] = object) -> An
     missing = [k for k in needed if k not in given]
     if missing:
         raise SpecificationError(f"plan_from_dict: {name} needs the fields {needed}; got no {missing}.")
-    values = {k: _decode(specification[k]) for k in given}
+    values = {k: decode(specification[k]) for k in given}
     try:
         return cls(**values)
     except (FlowTorchError, TypeError, ValueError, AttributeError) as error:
@@ -160,11 +161,12 @@ def _has_no_default(field: dataclasses.Field[Any]) -> bool:
     return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 
 
-def _decode(value: Any) -> Any:
+def decode(value: Any) -> Any:
+    """Makes one field of a plan from what :func:`to_dict` wrote for it."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, list | tuple):
-        return tuple(_decode(v) for v in value)
+        return tuple(decode(v) for v in value)
     if isinstance(value, Mapping):
         if set(value) == {"float"} and value["float"] in ("inf", "-inf", "nan"):
             return float(value["float"])
@@ -176,8 +178,8 @@ def _decode(value: Any) -> Any:
 
 def _named(name: str) -> Any:
     found = _BY_NAME.get(name)
-    if found is None and name.startswith(_ACTIVATIONS):
-        found = _activation(name.removeprefix(_ACTIVATIONS))  # type: ignore[assignment]  # a class is a callable
+    if found is None and name.startswith(ACTIVATIONS):
+        found = _activation(name.removeprefix(ACTIVATIONS))  # type: ignore[assignment]  # a class is a callable
     if found is None:
         raise SpecificationError(f"plan_from_dict: a registered name is expected; got {name!r}.")
     return found

@@ -26,12 +26,17 @@ def as_size(shape: ShapeLike, who: str) -> torch.Size:
     """Returns ``shape`` as a ``torch.Size``; an ``int`` is a vector's length."""
     try:
         # Not int(n), which cuts 2.5 down to 2 and reads the string "23" as (2, 3).
-        sizes = (shape,) if isinstance(shape, int) else tuple(operator.index(n) for n in shape)
+        sizes = (shape,) if isinstance(shape, int) else tuple(_index(n) for n in shape)
     except TypeError:
         raise ShapeError(f"{who}: a shape is a sequence of integers; got {shape!r}.") from None
     if any(n < 0 for n in sizes):
         raise ShapeError(f"{who}: a shape has no negative sizes; got {sizes}.")
     return torch.Size(sizes)
+
+
+def _index(n: int) -> int:
+    # A size that an exported program leaves open has no index: asking for one would fix it.
+    return n if isinstance(n, torch.SymInt) else operator.index(n)
 
 
 def as_nested(value: NestedLike, who: str) -> Nested:

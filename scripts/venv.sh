@@ -1,7 +1,7 @@
 # Sourced by scripts/test, scripts/quickstart and .ci/run: makes .venv with the pinned versions of constraints.txt.
 #
 #   source "$(dirname "${BASH_SOURCE[0]}")/venv.sh"
-#   ensure_venv dev            # or quickstart, plot, test: an extra of setup.cfg; several are joined with commas
+#   ensure_venv dev            # or cli, plot, test: an extra of setup.cfg; several are joined with commas
 #   "$VENV/bin/python" ...
 #
 # A run that finds everything in place takes milliseconds: .venv keeps a stamp for each extra, a hash of the files that
@@ -95,9 +95,9 @@ ensure_venv() {
 
     _say "Installing flowtorch[${missing#,}] and the versions of constraints.txt. The first time, this takes minutes."
     (_install "${missing#,}") || { _say "Installation failed. Run the command again, or remove $VENV first."; return 1; }
-    # dev contains the other three.
+    # dev contains these.
     for extra in ${missing//,/ }; do
-        if [[ "$extra" == dev ]]; then missing="$missing,plot,quickstart,test"; fi
+        if [[ "$extra" == dev ]]; then missing="$missing,cli,export,plot,pyro,sklearn,test,train"; fi
     done
     for extra in ${missing//,/ }; do
         printf '%s\n' "$hash" >"$(_stamp "$extra")"

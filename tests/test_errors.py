@@ -23,9 +23,20 @@ MODULES = [
     *(PACKAGE / f"{name}.py" for name in ("options", "types", "specification", "domains", "summary")),
     *(
         path
-        for folder in ("bijectors", "parameters", "nn", "convert", "flows", "objectives", "plot", "sklearn")
+        for folder in (
+            "bijectors",
+            "parameters",
+            "nn",
+            "convert",
+            "flows",
+            "objectives",
+            "plot",
+            "sklearn",
+            "cli",
+            "export",
+        )
         for path in sorted((PACKAGE / folder).glob("*.py"))
-        if path.name != "extra.py"  # an ImportError
+        if path.name not in ("extra.py", "parser.py")  # an ImportError, and what argparse wants
     ),
     # around.py hands on what another library raised.
     *(PACKAGE / "train" / f"{name}.py" for name in ("callbacks", "checks", "data", "diagnosis", "fit", "module")),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import Protocol, cast
+from collections.abc import Mapping
+from typing import Any, Protocol, cast
 
 import torch
 from torch.distributions import Distribution, Independent
@@ -266,7 +267,7 @@ class Flow(torch.nn.Module, Pushforward):
         with torch.no_grad():
             self.bijector.initialize(value, self._context(context, "initialize"))
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: str | os.PathLike[str], *, notes: Mapping[str, Any] | None = None) -> None:
         """Writes plan, base, context shape and state to a file, whole or not at all; :func:`load` reads it.
 
         Neither an embedding nor a base that is a module of your own can be described: of them the state is written,
@@ -274,15 +275,18 @@ class Flow(torch.nn.Module, Pushforward):
 
         Args:
             path: its name; a file of that name is replaced.
+            notes: what else to keep there, such as the names of columns: whatever JSON can hold;
+                :func:`flowtorch.notes` reads it.
 
         Raises:
             FileError, BaseError: if the base is not of a registered type.
+            OptionTypeError: for notes that JSON cannot hold.
             SpecificationError: if the plan holds something without a registered name.
             OSError: if the file cannot be written.
         """
         from .saving import save  # it makes flows, and so comes after this module
 
-        save(self, path)
+        save(self, path, notes=notes)
 
     def summary(self) -> Summary:
         """Returns the table of base and layers: shapes, parameters, conditioners, costs.

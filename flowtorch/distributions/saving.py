@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -12,9 +13,10 @@ import torch
 from torch.distributions import Distribution
 
 from .. import options
+from ..bijectors import Bijector, BoundBijector
 from ..bijectors.base import plan_from_dict
 from ..container import Reader, write
-from ..errors import FileError, FlowTorchError
+from ..errors import FileError, FlowTorchError, OptionTypeError
 from ..types import numel
 from .base import Carried, Kept, undescribed
 from .flow import Flow
@@ -23,10 +25,53 @@ from .flow import Flow
 _LAYERS, _NUMBER = 20_000, 4_096
 
 
-def save(flow: Flow, path: str | os.PathLike[str]) -> None:
-    """Writes a flow to a file: plan, base, context shape and state; see :meth:`Flow.save`."""
+def save(flow: Flow, path: str | os.PathLike[str], *, notes: Mapping[str, Any] | None = None) -> None:
+    """Writes a flow to a file: plan, base, context shape and state; see :meth:`Flow.save`.
+
+    Args:
+        flow: the flow.
+        path: its name; a file of that name is replaced.
+        notes: what else to keep there, such as the names of columns: whatever JSON can hold; :func:`notes` reads it.
+
+    Raises:
+        OptionTypeError: for notes that JSON cannot hold; and what :meth:`Flow.save` raises.
+    """
     options.instance("save", "flow", flow, Flow)
-    write(path, {"flow": _describe(flow)}, flow.state_dict())
+    description: dict[str, Any] = {"flow": _describe(flow)}
+    if notes is not None:
+        options.instance("save", "notes", notes, Mapping)
+        try:
+            description["notes"] = json.loads(json.dumps(notes, allow_nan=False))
+        except (TypeError, ValueError, RecursionError) as error:
+            raise OptionTypeError(
+                f"save: notes that JSON can hold are expected; got {options.short(notes)} ({error})."
+            ) from error
+    write(path, description, flow.state_dict())
+
+
+def notes(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Returns the notes that a flow was saved with, empty if there were none; they are as written, and not checked.
+
+    Args:
+        path: what :func:`save` wrote.
+
+    Raises:
+        FileError: for what is no saved flow, damaged, or of an unknown version.
+        OSError: if there is no such file, or it cannot be read.
+
+    Example:
+        >>> import flowtorch.bijectors as bij, flowtorch.distributions as dist, tempfile
+        >>> flow = dist.Flow(dist.DiagNormal(2), bij.SplineCoupling())
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save(flow, f"{folder}/my.flow", notes={"columns": ["height", "weight"]})
+        ...     notes(f"{folder}/my.flow")
+        {'columns': ['height', 'weight']}
+    """
+    with Reader(path) as reader:
+        found = reader.description.get("notes", {})
+    if not isinstance(found, dict):
+        raise FileError(f"load: notes that are a table are expected in {str(path)!r}; got {options.short(found)}.")
+    return found
 
 
 def load(
@@ -87,11 +132,17 @@ def _describe(flow: Flow) -> dict[str, Any]:
         "plan": flow.plan.to_dict(),
         "base": _describe_base(flow.base),
         "context_shape": None if flow.context_shape is None else list(flow.context_shape),
-        "embedding": None if flow.embedding is None else type(flow.embedding).__name__,
+        "embedding": _describe_embedding(flow.embedding),
         "validate_args": flow._validate_args,
         "training": flow.training,
         "frozen": [name for name, p in flow.named_parameters() if not p.requires_grad],
     }
+
+
+def _describe_embedding(embedding: torch.nn.Module | None) -> dict[str, Any] | str | None:
+    if isinstance(embedding, BoundBijector):
+        return {"plan": embedding.plan.to_dict()}
+    return None if embedding is None else type(embedding).__name__
 
 
 def _describe_base(base: torch.nn.Module) -> dict[str, Any]:
@@ -121,7 +172,13 @@ class _Parts:
         if not isinstance(described, dict) or not isinstance(described.get("plan"), dict):
             raise self.refuse("a flow", options.short(described))
         given = {"embedding": None if prefix else self.embedding, "base": None if prefix else self.base}
-        embedding = self.module(given["embedding"], described.get("embedding"), "embedding", meta)
+        embedded, context_shape = described.get("embedding"), described.get("context_shape")
+        embedding: torch.nn.Module | None
+        if isinstance(embedded, dict) and given["embedding"] is None:
+            embedding = self.bound(embedded.get("plan"), context_shape, meta)
+        else:
+            name = "bijector" if isinstance(embedded, dict) else embedded
+            embedding = self.module(given["embedding"], name, "embedding", meta)
         about = described.get("base")
         if not isinstance(about, dict):
             raise self.refuse("a base", options.short(about))
@@ -132,7 +189,7 @@ class _Parts:
             base = self.flow(about["flow"], f"{prefix}base.", meta)
         else:
             base = self.module(given["base"], about.get("module"), "base", meta)
-        context_shape, learnt = described.get("context_shape"), "learnt" in Counter(_keys(about))
+        learnt = "learnt" in Counter(_keys(about))
         plan = plan_from_dict(described["plan"])
         try:
             with torch.device("meta" if meta else "cpu"):
@@ -156,6 +213,15 @@ class _Parts:
                 "None" if given is None else type(given).__name__,
             )
         return copy.deepcopy(given).to("meta") if meta and given is not None else given
+
+    def bound(self, described: object, shape: Any, meta: bool) -> BoundBijector[Bijector]:
+        """Returns an embedding that is a bijector, which its plan describes whole."""
+        plan = plan_from_dict(described)  # type: ignore[arg-type]  # what is none is refused there
+        try:
+            with torch.device("meta" if meta else "cpu"):
+                return plan.bind(tuple(shape))
+        except (FlowTorchError, TypeError, ValueError, RuntimeError) as error:
+            raise self.refuse("an embedding that fits", f"this: {error}") from error
 
     def distribution(self, described: object, prefix: str, meta: bool) -> Distribution:
         """Returns a base of a registered type."""

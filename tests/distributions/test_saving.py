@@ -25,7 +25,8 @@ import flowtorch.distributions as dist
 import flowtorch.parameters as params
 from flowtorch import container
 from flowtorch.container import Reader, write
-from flowtorch.errors import BaseError, FileError, FlowTorchError, SpecificationError
+from flowtorch.distributions.saving import notes, save
+from flowtorch.errors import BaseError, FileError, FlowTorchError, OptionTypeError, SpecificationError
 
 SMALL = params.DenseNN((5,))
 
@@ -74,6 +75,12 @@ FLOWS: dict[str, Any] = {
     "an infinite option": lambda: dist.Flow(dist.DiagNormal(2), bij.Affine(log_scale_max_clip=float("inf"))),
     "a scalar": lambda: dist.Flow(td.Normal(0.0, 1.0), bij.Spline(count_bins=3)),
     "statistics": lambda: dist.Flow(dist.DiagNormal(2), bij.BatchNorm()).eval(),
+    "an embedding that is a bijector": lambda: dist.Flow(
+        dist.DiagNormal(2),
+        bij.Affine(SMALL),
+        context_shape=(2,),
+        embedding=bij.Compose([bij.Affine(), bij.Invert(bij.Standardize((3.0, 0.1), (4.0, 0.3)))]).bind((2,)),
+    ),
     "numbers for each coordinate": lambda: dist.Flow(
         dist.DiagNormal(2), bij.Spline(count_bins=3, bound=((1.0, 2.0), (2.0, 5.0)))
     ),
@@ -162,6 +169,21 @@ def test_loading_leaves_the_random_numbers_as_they_were_no_more_than_building_do
     torch.manual_seed(0)
     FLOWS["a scalar"]()
     assert torch.equal(after, torch.rand(()))
+
+
+def test_notes_are_kept_beside_the_flow(tmp_path: Path) -> None:
+    flow, path = FLOWS["a scalar"](), tmp_path / "a.flow"
+    save(flow, path, notes={"columns": ("height", "größe"), "rows": {"train": 3}, "low": None})
+    assert notes(path) == {"columns": ["height", "größe"], "rows": {"train": 3}, "low": None}
+    assert equal(flowtorch.load(path), flow)
+    flow.save(path)
+    assert notes(path) == {}
+    for wrong in ({"a": torch.zeros(2)}, {"a": float("nan")}, {"a": {(1, 2): 3}}, ["columns"]):
+        with pytest.raises(OptionTypeError, match=r"save: notes .* expected.*; got"):
+            save(flow, path, notes=wrong)  # type: ignore[arg-type]
+    with pytest.raises(FileError, match="a description of at most 67108864 bytes is expected"):
+        save(flow, path, notes={"long": "x" * (1 << 26)})
+    assert notes(path) == {}
 
 
 # Writing --------------------------------------------------------------------------------------------------------------
@@ -319,7 +341,7 @@ for _ in range(3):
 
 HOSTILE: dict[str, tuple[str, Any]] = {
     "a gigantic shape": ("bytes of", with_tensor(shape=[10**9, 10**9])),
-    "a gigantic shape and length": ("bytes of", with_tensor(shape=[10**12], length=4 * 10**12)),
+    "a gigantic shape and length": ("bytes or more in all", with_tensor(shape=[10**12], length=4 * 10**12)),
     "a negative shape": ("a shape of whole numbers", with_tensor(shape=[-1])),
     "a boolean shape": ("a shape of whole numbers", with_tensor(shape=[True])),
     "an unknown dtype": ("a dtype out of", with_tensor(dtype="object")),
@@ -364,6 +386,14 @@ HOSTILE: dict[str, tuple[str, Any]] = {
         "a tensor 'base.loc' is expected",
         with_tensor(name="base.shift"),
     ),
+    "an embedding that is no plan": (
+        "a registered plan is expected",
+        with_flow(lambda f: f.update(embedding={"plan": {"type": "os.system"}})),
+    ),
+    "an embedding of nothing": (
+        "an embedding that fits",
+        with_flow(lambda f: f.update(embedding={"plan": {"type": "Exp"}})),
+    ),
     "a context shape that is none": ("parts that fit", with_flow(lambda f: f.update(context_shape=["a"]))),
     "no list of tensors": ("a list of tensors", lambda d: d.update(tensors={})),
     "no flow": ("a flow is expected", lambda d: d.pop("flow")),
@@ -377,6 +407,13 @@ def test_a_hostile_file_is_refused_in_these_words(name: str, saved: tuple[bytes,
     change(description)
     with pytest.raises(FlowTorchError, match=words):
         load_bytes(sealed(description, tensors), tmp_path / "a.flow")
+
+
+def test_notes_that_are_none_are_refused_where_they_are_read(saved: tuple[bytes, dist.Flow], tmp_path: Path) -> None:
+    description, tensors = described(saved[0])
+    (tmp_path / "a.flow").write_bytes(sealed({**description, "notes": [1]}, tensors))
+    with pytest.raises(FileError, match="notes that are a table are expected"):
+        notes(tmp_path / "a.flow")
 
 
 @pytest.mark.parametrize("text", [b"[1", b"NaN", b'{"a": NaN}', b"1", b"[" * 100_000, b"\xff\xfe"])

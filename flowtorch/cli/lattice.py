@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numpy as np
+from .extra import AnyArray, Array, np
 
 MAX_DECIMALS = 320
 HEAVY = 0.05  # a value that so many rows share is called heavy
@@ -25,15 +25,19 @@ class Lattice:
     offset: float
     decimals: int | None
 
-    def floor(self, values: np.ndarray) -> np.ndarray:
-        """The point at which the step that holds each value begins."""
-        return self.offset + self.step * np.floor((values - self.offset) / self.step)
+    def floor(self, values: Array) -> Array:
+        """Returns the point at which the step that holds each value begins."""
+        return self._rounded(np.floor((values - self.offset) / self.step))
 
-    def text(self, value: float) -> str:
-        """A point as text."""
-        if self.decimals is None:
-            return f"{value:.9g}"
-        return f"{value if value else 0.0:.{self.decimals}f}"  # no "-0"
+    def nearest(self, values: Array) -> Array:
+        """Returns the point that is nearest to each value."""
+        return self._rounded(np.rint((values - self.offset) / self.step))
+
+    def _rounded(self, index: Array) -> Array:
+        points = self.offset + self.step * index
+        if self.decimals is not None and self.decimals < 20:  # more of them overflow
+            points = np.round(points, self.decimals)
+        return points + 0.0  # no "-0"
 
 
 @dataclass(frozen=True)
@@ -45,9 +49,8 @@ class Heavy:
     repeats: float
 
 
-def find_lattice(values: np.ndarray) -> Lattice | None:
-    """The coarsest lattice that holds a column, if its values repeat on it or are few and far between; otherwise
-    None."""
+def find_lattice(values: Array) -> Lattice | None:
+    """Returns the coarsest lattice that holds a column, if its values repeat on it or are few and far between."""
     points, counts = np.unique(values, return_counts=True)
     candidates = [_coarsest(points, rounding, least) for rounding, least in _roundings(points)]
     found = max((lattice for lattice in candidates if lattice is not None), key=lambda x: x.step, default=None)
@@ -57,8 +60,8 @@ def find_lattice(values: np.ndarray) -> Lattice | None:
     return found
 
 
-def find_heavy(values: np.ndarray, lattice: Lattice | None) -> Heavy | None:
-    """The most common value, if it is heavy, or others repeat too, and no step of some width takes the spike away."""
+def find_heavy(values: Array, lattice: Lattice | None) -> Heavy | None:
+    """Returns the most common value, if it or many others repeat, and no step of some width takes the spike away."""
     points, counts = np.unique(values, return_counts=True)
     top = int(counts.argmax())
     share, repeats = float(counts[top]) / len(values), 1 - len(points) / len(values)
@@ -69,8 +72,8 @@ def find_heavy(values: np.ndarray, lattice: Lattice | None) -> Heavy | None:
     return Heavy(float(points[top]), share, repeats)
 
 
-def _roundings(points: np.ndarray) -> list[tuple[float, float]]:
-    """How far off values may be because numbers are stored in binary, and the least step that can be told from that.
+def _roundings(points: Array) -> list[tuple[float, float]]:
+    """Returns how far off binary numbers may be, and the least step that can be told from that.
 
     In double precision and, if all values are float32 numbers, maybe printed with nine digits or more, in single.
     """
@@ -82,19 +85,19 @@ def _roundings(points: np.ndarray) -> list[tuple[float, float]]:
     return out
 
 
-def _coarsest(points: np.ndarray, rounding: float, least: float) -> Lattice | None:
+def _coarsest(points: Array, rounding: float, least: float) -> Lattice | None:
     exact = _decimal(points, rounding, least)
     return _equidistant(points, rounding, None if exact is None else exact.step) or exact
 
 
-def _repeats(counts: np.ndarray) -> bool:
-    """Whether at least one row in a hundred repeats an earlier one, apart from heavy values."""
+def _repeats(counts: AnyArray) -> bool:
+    """Returns whether at least one row in a hundred repeats an earlier one, apart from heavy values."""
     light = counts[counts < max(HEAVY * counts.sum(), 2)] if len(counts) > 20 else counts
     return bool(light.sum() - len(light) >= 0.01 * light.sum()) and light.sum() > 0
 
 
-def _decimal(points: np.ndarray, rounding: float, least: float) -> Lattice | None:
-    """The coarsest lattice among those whose step has finitely many decimals: exact, by a greatest common divisor."""
+def _decimal(points: Array, rounding: float, least: float) -> Lattice | None:
+    """Returns the coarsest lattice among those of finitely many decimals: exact, by a greatest common divisor."""
     offsets = points - points[0]
     few = offsets[:: max(1, len(offsets) // 50)]
     start = max(0, -math.floor(math.log10(offsets[-1])))
@@ -110,9 +113,8 @@ def _decimal(points: np.ndarray, rounding: float, least: float) -> Lattice | Non
     return None
 
 
-def _equidistant(points: np.ndarray, rounding: float, step: float | None) -> Lattice | None:
-    """A lattice that is much coarser than the decimals of its rounded points (thirds), or has none (binary
-    fractions)."""
+def _equidistant(points: Array, rounding: float, step: float | None) -> Lattice | None:
+    """Returns a lattice much coarser than the decimals of its rounded points (thirds), or without any (halves)."""
     margin = 1.05 * step if step is not None else 2 * rounding
     offsets = points - points[0]
     smallest = float(np.diff(points).min())
@@ -137,9 +139,9 @@ def _equidistant(points: np.ndarray, rounding: float, step: float | None) -> Lat
     return None
 
 
-def _off(values: np.ndarray, step: float) -> np.ndarray:
+def _off(values: Array, step: float) -> Array:
     return values - step * np.rint(values / step)
 
 
-def _on(values: np.ndarray, step: float, margin: float) -> bool:
+def _on(values: Array, step: float, margin: float) -> bool:
     return bool((np.abs(_off(values, step)) <= margin).all())

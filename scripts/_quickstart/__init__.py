@@ -1,1 +1,0 @@
-"""The parts of ``scripts/quickstart``: reading a table, finding lattices, the fit, the report and the picture."""
