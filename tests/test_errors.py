@@ -34,6 +34,7 @@ MODULES = [
             "sklearn",
             "cli",
             "export",
+            "pyro",
         )
         for path in sorted((PACKAGE / folder).glob("*.py"))
         if path.name not in ("extra.py", "parser.py")  # an ImportError, and what argparse wants

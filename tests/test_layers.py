@@ -26,7 +26,7 @@ LAYERS = [
     {"yaml"},
     {"convert"},
     {"sklearn"},
-    {"export", "plot", "train"},
+    {"export", "plot", "pyro", "train"},
     {"objectives"},
     {"flows", "distributions", "config"},
     {"bijectors"},

@@ -25,7 +25,11 @@ def reverse_kl(
     The gradient goes through the draws. With the path derivative it goes through nothing else: the derivative of
     :math:`\log q` by its own parameters, whose mean is zero, is left out. That has no variance where q = p, and so
     training ends where the optimum is; it costs a pass of the flow's inverse direction, step by step for
-    :func:`flowtorch.flows.iaf`. Without it draws and scores take one pass of the forward direction.
+    :func:`flowtorch.flows.iaf`. Without it draws and scores take one pass of the forward direction, which is also what
+    an embedding with dropout needs: that other pass would drop other units than the draws'.
+
+    With data as contexts and a density of data and y, it trains an amortised posterior, and the density's parameters by
+    the same bound: ``reverse_kl(flow, lambda z: log_joint(x, z), context=x)`` is a variational autoencoder's loss.
 
     Args:
         flow: a flow whose base has ``rsample``; with the path derivative, the module itself and not a view of it.
