@@ -121,8 +121,8 @@ class CouplingFamily(Family):
 class Coupling(CouplingFamily):
     r"""Any elementwise map of one part of the coordinates, with parameters from the other part.
 
-    .. math:: y_A = x_A, \quad y_B = f(x_B; \theta(x_A, c)), \qquad \log|\det dy/dx| = \sum_{i \in B} \log|f'(x_i;
-    \theta_i)|
+    .. math:: y_A = x_A, \quad y_B = f(x_B; \theta(x_A, c)), \qquad
+              \log|\det dy/dx| = \sum_{i \in B} \log|f'(x_i; \theta_i)|
 
     Both directions take one pass. One layer cannot move :math:`A`: alternate layers with ``swap=True``, or permute
     between.

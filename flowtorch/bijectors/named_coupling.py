@@ -100,8 +100,8 @@ class AdditiveCoupling(CouplingFamily):
 class SplineCoupling(SplineOptions, CouplingFamily):
     r"""``Coupling(Spline(...), params_fn)``: a rational spline of one part with parameters from the other.
 
-    .. math:: y_A = x_A, \quad y_B = f(x_B; \theta(x_A, c)), \qquad \log|\det dy/dx| = \sum_{i \in B} \log f'(x_i;
-    \theta_i)
+    .. math:: y_A = x_A, \quad y_B = f(x_B; \theta(x_A, c)), \qquad
+              \log|\det dy/dx| = \sum_{i \in B} \log f'(x_i; \theta_i)
 
     Args:
         params_fn: the conditioner; ``DenseNN()`` by default.

@@ -66,8 +66,8 @@ register_base(DiagNormal, "shape", "loc", "scale")
 class ConditionalNormal(torch.nn.Module):
     r"""Independent normals with location and scale from the context: a base that moves with it.
 
-    .. math:: x \mid c \sim \mathcal{N}(\mu(c), \sigma(c)^2), \qquad \sigma = \mathrm{softplus}(a(c) + \log(e - 1)) +
-    10^{-4}
+    .. math:: x \mid c \sim \mathcal{N}(\mu(c), \sigma(c)^2), \qquad
+              \sigma = \mathrm{softplus}(a(c) + \log(e - 1)) + 10^{-4}
 
     Args:
         shape: the event's shape.

@@ -53,7 +53,7 @@ def notes(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Returns the notes that a flow was saved with, empty if there were none; they are as written, and not checked.
 
     Args:
-        path: what :func:`save` wrote.
+        path: what :meth:`~flowtorch.distributions.Flow.save` wrote.
 
     Raises:
         FileError: for what is no saved flow, damaged, or of an unknown version.

@@ -30,15 +30,15 @@ def to_program(
 ) -> ExportedProgram:
     """Returns a function of a flow as a program of ``torch.export``.
 
-    ========================  ====================  =========================
-    function                  takes                 gives
-    ========================  ====================  =========================
-    ``log_prob``              ``value``             ``log_prob``
-    ``forward``               ``x``, noise          ``(y, log_det)``, data
-    ``inverse``               ``y``, data           ``(x, log_det)``, noise
-    ``sample``                ``count``, an ``int`` ``sample``
-    ``rsample_and_log_prob``  ``count``, an ``int`` ``(sample, log_prob)``
-    ========================  ====================  =========================
+    ========================  =====================  =========================
+    function                  takes                  gives
+    ========================  =====================  =========================
+    ``log_prob``              ``value``              ``log_prob``
+    ``forward``               ``x``, noise           ``(y, log_det)``, data
+    ``inverse``               ``y``, data            ``(x, log_det)``, noise
+    ``sample``                ``count``, an ``int``  ``sample``
+    ``rsample_and_log_prob``  ``count``, an ``int``  ``(sample, log_prob)``
+    ========================  =====================  =========================
 
     and then, where the flow has one, a ``context``. Tensors have one batch dimension of any size, which comes first,
     the same in both; the two last functions draw ``count`` times for each context. The program needs torch alone: fused
