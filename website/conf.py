@@ -64,6 +64,8 @@ profile = HERE / "_build" / "ipython" / "profile_default"
 profile.mkdir(parents=True, exist_ok=True)
 (profile / "ipython_kernel_config.py").write_text(
     "c.IPKernelApp.matplotlib = 'inline'\nc.IPKernelApp.log_level = 40\nc.InlineBackend.figure_formats = {'retina'}\n"
+    # Pyro's progress bar misses a widget that no page has.
+    "c.InteractiveShellApp.exec_lines = ['import warnings', \"warnings.filterwarnings('ignore', 'IProgress')\"]\n"
 )
 os.environ["IPYTHONDIR"] = str(profile.parent)
 
