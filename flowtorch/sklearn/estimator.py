@@ -11,7 +11,7 @@ import torch
 from typing_extensions import Self
 
 from .. import domains, flows, options
-from ..bijectors import Bijector, Compose, Standardize
+from ..bijectors import Bijector, BoundBijector, Compose, Invert, Standardize
 from ..distributions import DiagNormal, Flow
 from ..errors import OptionError, OptionTypeError
 from .extra import BaseEstimator, DensityMixin, Fitted, check_random_state, fit
@@ -66,7 +66,7 @@ class FlowEstimator(DensityMixin, BaseEstimator):  # type: ignore[misc]  # sciki
         shape = None if given is None else given.shape[1:]
         # What is learnt from is standardised in double precision beforehand; the flow that is kept does so itself.
         units = Standardize.from_data(value, names=names) if self.standardize else None
-        scaled = Standardized(given) if given is not None and self.standardize and not labels else None
+        scaled = _standardized(given) if given is not None and self.standardize and not labels else None
         with torch.random.fork_rng(devices=[]):  # layers may draw what they start from
             torch.manual_seed(seed)
             flow = whole = Flow(DiagNormal(value.shape[1]), plan, context_shape=shape)
@@ -140,19 +140,9 @@ def _seed(random_state: RandomState) -> int:
     return int(check_random_state(random_state).randint(2**31 - 1))
 
 
-class Standardized(torch.nn.Module):
-    """Numbers less the mean of some rows, in units of their deviation."""
-
-    loc: torch.Tensor
-    scale: torch.Tensor
-
-    def __init__(self, rows: torch.Tensor) -> None:
-        super().__init__()
-        scale = rows.std(0, correction=0)
-        self.register_buffer("loc", rows.mean(0))
-        # A column that does not vary says nothing: that its rounding is not blown up.
-        self.register_buffer("scale", torch.where(rows.amax(0) == rows.amin(0), 1.0, scale))
-
-    def forward(self, value: torch.Tensor) -> torch.Tensor:
-        """Returns them."""
-        return (value - self.loc) / self.scale
+def _standardized(rows: torch.Tensor) -> BoundBijector[Bijector]:
+    """Returns what takes such rows to a mean of zero, in units of their deviation."""
+    scale = rows.std(0, correction=0)
+    # A column that does not vary says nothing: that its rounding is not blown up.
+    scale = torch.where(rows.amax(0) == rows.amin(0), 1.0, scale)
+    return Invert(Standardize(rows.mean(0), scale)).bind(rows.shape[1:]).double()

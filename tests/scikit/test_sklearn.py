@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_dataframe_column_names_consistency, estimator_checks_generator
 
+import flowtorch
 import flowtorch.bijectors as bij
 import flowtorch.flows as flows
 import flowtorch.parameters as params
@@ -220,6 +222,13 @@ def test_contexts_of_the_flow_are_in_the_datas_units(regression: ConditionalFlow
     np.testing.assert_allclose(found.detach().numpy(), regression.score_samples(X, Y), rtol=1e-10)
     constant = np.column_stack([X[:100], np.full(100, 1e7)])  # a feature that says nothing is no harm here
     assert np.isfinite(ConditionalFlowDensity(**SMALL).fit(constant, Y[:100]).score(constant, Y[:100]))
+
+
+def test_the_flow_can_be_saved_with_its_units(regression: ConditionalFlowDensity, tmp_path: Path) -> None:
+    regression.flow_.save(tmp_path / "y.flow")
+    x, y = torch.from_numpy(X), torch.from_numpy(Y[:, None])
+    again = flowtorch.load(tmp_path / "y.flow")
+    assert torch.equal(again.log_prob(y, x), regression.flow_.log_prob(y, x))
 
 
 # scikit-learn's tools
