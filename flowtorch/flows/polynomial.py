@@ -19,7 +19,7 @@ _TAMED = (bij.CDF("logistic", scale=_SCALE * math.pi / 4), bij.Invert(bij.CDF("c
 def sospf(
     *,
     layers: int = 3,
-    hidden_dims: Sequence[int] = (64, 64),
+    hidden_dims: Sequence[int] = (128, 128),
     nonlinearity: ModuleFactory = torch.nn.ReLU,
     degree: int = 3,
     count_polynomials: int = 2,

@@ -83,7 +83,7 @@ def ncsf(
     layers: int = 4,
     hidden_dims: Sequence[int] = (64, 64),
     nonlinearity: ModuleFactory = torch.nn.ReLU,
-    count_bins: int = 8,
+    count_bins: int = 16,
     mixing: Literal["reverse", "permute"] | None = "reverse",
 ) -> bij.Compose:
     r"""The neural circular spline flow, of angles: splines around the circle, each layer turned by learnable shifts.
