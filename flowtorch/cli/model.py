@@ -39,26 +39,18 @@ class Model:
     def log_prob(self, values: Array, context: Array | None, seed: int) -> Array:
         """Returns the log-density of rows, dequantised where columns are rounded."""
         rows = _within(self.columns, self.tensor(dequantised(self.columns, values, seed)))
-        contexts = None if context is None else self.tensor(context)
+        parts = [t.split(CHUNK) for t in (rows, None if context is None else self.tensor(context)) if t is not None]
         with torch.no_grad():
-            parts = [
-                self.flow.log_prob(rows[i : i + CHUNK], None if contexts is None else contexts[i : i + CHUNK])
-                for i in range(0, len(rows), CHUNK)
-            ]
-        return torch.cat(parts).double().numpy()
+            found = torch.cat([self.flow.log_prob(*some) for some in zip(*parts, strict=True)])
+        return found.double().numpy()
 
     def sample(self, count: int, context: Array | None, seed: int) -> AnyArray:
         """Returns rows drawn from the flow, in its dtype: one a context, or ``count`` if there are none."""
-        contexts = None if context is None else self.tensor(context)
-        with torch.random.fork_rng(devices=[]), torch.no_grad():
+        with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            parts = [
-                self.flow.sample((min(CHUNK, count - i),))
-                if contexts is None
-                else self.flow.sample((), contexts[i : i + CHUNK])
-                for i in range(0, count if contexts is None else len(contexts), CHUNK)
-            ]
-        return torch.cat(parts).numpy()
+            if context is None:
+                return self.flow.sample((count,), chunk_size=CHUNK).numpy()
+            return torch.cat([self.flow.sample((), some) for some in self.tensor(context).split(CHUNK)]).numpy()
 
     def save(self, path: Path) -> None:
         """Writes flow and columns to one file, which ``flowtorch.load`` reads as well."""
