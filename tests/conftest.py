@@ -10,8 +10,9 @@ import torch
 
 @pytest.fixture(autouse=True)
 def _torch_as_it_was() -> Iterator[None]:
-    """One thread; and validation put back, which torch.compile turns off for the process."""
+    """One thread, the same random numbers in any order of tests; and validation put back, which torch.compile turns off."""
     torch.set_num_threads(1)
+    torch.manual_seed(0)
     validates = torch.distributions.Distribution._validate_args
     yield
     torch.distributions.Distribution.set_default_validate_args(validates)
