@@ -34,6 +34,7 @@ def show_config() -> None:
     for name in sorted(op for kernel in FUSED for op in behind.get(kernel, (kernel,))):
         cuda = "reference" if triton.capability is None or name not in CUDA else "fused"
         print(f"{name:<28}{cpu:<12}{cuda:<12}reference")
+    print(f"{'dense and masked layers':<28}{cpu:<12}{'reference':<12}reference")
     print(f"{'all others':<28}{'reference':<12}{'reference':<12}reference")
     if loader.capability is not None or triton.capability is not None:
         print()

@@ -1,8 +1,10 @@
 // Compiled once for each instruction set; FLOWTORCH_TABLE and FLOWTORCH_CAPABILITY name the result.
 #include "affine.h"
+#include "affine_steps.h"
 #include "fixed.h"
 #include "masked_step.h"
 #include "mixture.h"
+#include "product.h"
 #include "rational_linear.h"
 #include "rational_quadratic.h"
 #include "signed_power.h"
@@ -14,6 +16,12 @@ using flowtorch::Kernel;
 template <Kernel onward, Kernel back>
 void either(const Problem& p, int64_t begin, int64_t end) {
     (p.inverse ? back : onward)(p, begin, end);
+}
+
+template <class T>
+constexpr flowtorch::DenseKernels dense_kernels() {
+    return {kPanel<T>,   reach<T>, pack_outputs<T>, pack_inputs<T>, product<T>, product_of_points<T>,
+            before_activation<T>};
 }
 
 }  // namespace
@@ -35,7 +43,8 @@ const KernelTable FLOWTORCH_TABLE = {FLOWTORCH_CAPABILITY, {
     {{signed_power_forward<float>, signed_power_backward<float>},
      {signed_power_forward<double>, signed_power_backward<double>}},
     {{fixed<float, false>, fixed<float, true>}, {fixed<double, false>, fixed<double, true>}},
-}, {masked_step<float>, masked_step<double>}};
+}, {masked_step<float>, masked_step<double>}, {affine_steps<float>, affine_steps<double>},
+   {dense_kernels<float>(), dense_kernels<double>()}};
 // clang-format on
 
 }  // namespace flowtorch

@@ -55,6 +55,47 @@ enum Field {
     kUnits                    // of each layer: units known at this step
 };
 using StepKernel = void (*)(const Step&, int64_t begin, int64_t end);
+struct Problem;
+// All of `count` steps, each followed by the inverse of the affine map that `options` describe: the first rows of `units`
+// are what it is the inverse of, and become what it is; the logarithms of derivatives go to rows of `logs`.
+using StepsKernel = void (*)(
+    const Step&, const Problem& options, void* logs, int64_t count, int64_t begin, int64_t end);
+
+// The products of dense layers, see product.h and dense.h. Strides are in numbers; of rows, columns lie side by side.
+struct Range {
+    int64_t first, last;
+};
+struct Weights {
+    const void *weight, *mask;  // (outputs, inputs); the mask, null for none, is contiguous
+    int64_t weight_row, outputs, inputs;
+};
+struct Product {  // c = activation((a b + start + add) * times)
+    const void *a, *b, *start, *add, *times;
+    void* c;
+    int64_t a_row, a_step;  // between rows of the result, and along what is summed; one of them is 1
+    int64_t b_row, add_row, times_row, c_row, columns;
+    const Range* ranges;  // what is summed, panel by panel, the first of each panel in range_of
+    const int64_t *range_of, *offsets;
+    const int64_t* reaches;  // of gradients of weights
+    int64_t points;
+    int64_t activation;
+    double slope;
+};
+struct Gradient {
+    const void *gradient, *y;
+    void *to, *sum;  // `to` is null where there is no activation
+    int64_t gradient_row, columns, points, activation;
+    double slope;
+};
+using Pack = void (*)(const Weights&, const int64_t* reaches, Range*, int64_t* range_of, int64_t* offsets, void* packed);
+struct DenseKernels {
+    int64_t panel;
+    void (*reach)(const Weights&, int64_t* to);
+    Pack pack_outputs, pack_inputs;
+    void (*product)(const Product&, int64_t begin, int64_t end);
+    void (*product_of_points)(const Product&, int64_t begin, int64_t end);
+    void (*before_activation)(const Gradient&, int64_t begin, int64_t end);
+};
 
 enum Op { kRationalQuadratic, kRationalLinear, kAffine, kMixture, kSignedPower, kFixed, kOps };
 
@@ -62,7 +103,9 @@ enum Op { kRationalQuadratic, kRationalLinear, kAffine, kMixture, kSignedPower, 
 struct KernelTable {
     const char* capability;
     Kernel kernel[kOps][2][2];
-    StepKernel step[2];  // by [is double]
+    StepKernel step[2];        // by [is double]
+    StepsKernel affine_steps[2];
+    DenseKernels dense[2];
 };
 
 extern const KernelTable kDefaultKernels;

@@ -3,26 +3,11 @@
 // Everything is in rows of one number for all points, so that vectors run along points, and what is known at a step is a
 // range of rows. What the steps are is in the program that flowtorch/nn/fused_steps.py writes.
 #pragma once
-#include "vector.h"
+#include "activation.h"
 
 namespace {
 
 using flowtorch::Step;
-
-enum class Activation { kNone, kReLU, kLeakyReLU, kTanh, kSiLU, kELU };
-
-template <class T>
-FLOWTORCH_INLINE Vec<T> activated(Vec<T> x, Activation activation, T slope) {
-    using M = Maths<T>;
-    switch (activation) {
-        case Activation::kReLU: return M::select(x < T(0), Vec<T>{}, x);
-        case Activation::kLeakyReLU: return M::select(x < T(0), slope * x, x);
-        case Activation::kTanh: return M::tanh(x);
-        case Activation::kSiLU: return x * M::sigmoid(x);
-        case Activation::kELU: return M::select(x > T(0), x, slope * M::expm1(M::select(x > T(0), Vec<T>{}, x)));
-        default: return x;
-    }
-}
 
 // out = activation(weight source + bias, and what is in out already) + below
 template <class T>

@@ -8,6 +8,8 @@
 #include <tuple>
 
 #include "call.h"
+#include "dense.h"
+#include "steps.h"
 
 namespace flowtorch {
 namespace {
@@ -225,62 +227,6 @@ Tensor fixed_backward(Maybe grad_value, Maybe grad_log, Tensor x, int64_t kind, 
     return by_x;
 }
 
-// Writes values (points, coordinates) into rows of `units` from `row` on.
-template <class T>
-void transpose_into(const Tensor& values, const Tensor& units, int64_t row) {
-    const auto sizes = values.sizes(), strides = values.strides();
-    const T* from = static_cast<const T*>(values.data_ptr());
-    for (int64_t c = 0; c < sizes[1]; ++c) {
-        T* to = static_cast<T*>(units.data_ptr()) + (row + c) * units.sizes()[1];
-        for (int64_t i = 0; i < sizes[0]; ++i) {
-            to[i] = from[i * strides[0] + c * strides[1]];
-        }
-    }
-}
-
-// What is known so far is in rows of `units`: first `last`, the values of the step before, are added to it, then the
-// hidden units that are known with them; see masked_step.h.
-Tensor masked_step(
-    Tensor units, Tensor weights, Tensor biases, Tensor program, Maybe last, int64_t step, int64_t layers,
-    int64_t outputs, int64_t activation, double slope, bool residual, bool context) {
-    const bool is_double = units.scalar_type() == ScalarType::Double;
-    const auto fits = [&units](const Tensor& t, int64_t dims, ScalarType type) {
-        return t.dim() == dims && t.scalar_type() == type && t.device().is_cpu() && t.is_contiguous();
-    };
-    STD_TORCH_CHECK(
-        (is_double || units.scalar_type() == ScalarType::Float) && fits(units, 2, units.scalar_type()) &&
-            fits(weights, 1, units.scalar_type()) && fits(biases, 1, units.scalar_type()) &&
-            fits(program, 1, ScalarType::Long) && units.sizes()[1] % kPointsTogether == 0,
-        "flowtorch: contiguous tensors of one dtype on the CPU are expected, with a multiple of ", kPointsTogether,
-        " points.");
-    const int64_t fields = kUnits + layers, start = kOfLayer * layers;
-    STD_TORCH_CHECK(
-        layers >= 0 && step >= 0 && start + (step + 1) * fields <= program.numel(),
-        "flowtorch: the program of a network has no step ", step, ".");
-    const int64_t* of_layers = static_cast<const int64_t*>(program.data_ptr());
-    const int64_t* now = of_layers + start + step * fields;
-    const int64_t points = units.sizes()[1];
-    if (last) {
-        const int64_t here = step > 0 ? now[kHere - fields] : 0;
-        STD_TORCH_CHECK(
-            last->dim() == 2 && last->scalar_type() == units.scalar_type() && last->device().is_cpu() &&
-                last->sizes()[0] <= points && last->sizes()[1] == here && now[kKnown] <= units.sizes()[0],
-            "flowtorch: values (points, ", here, ") of the step before are expected, of the dtype of the network.");
-        const int64_t row = now[kKnown] - here;
-        is_double ? transpose_into<double>(*last, units, row) : transpose_into<float>(*last, units, row);
-    }
-    Tensor out = torch::stable::new_empty(units, {now[kHere] * outputs, points});
-    const Step task{units.data_ptr(), out.data_ptr(), weights.data_ptr(), biases.data_ptr(), points, layers, outputs,
-                    of_layers, now, step > 0 ? now - fields : nullptr, activation, slope, residual, context};
-    const StepKernel kernel = kernels().step[is_double];
-    constexpr int64_t kGrain = 256;
-    torch::stable::parallel_for(0, (points + kGrain - 1) / kGrain, 1, [&](int64_t begin, int64_t end) {
-        const int64_t last = end * kGrain;
-        kernel(task, begin * kGrain, last < points ? last : points);
-    });
-    return out;
-}
-
 }  // namespace
 }  // namespace flowtorch
 
@@ -320,6 +266,16 @@ STABLE_TORCH_LIBRARY(flowtorch, library) {
     library.def(
         "masked_step(Tensor(a!) units, Tensor weights, Tensor biases, Tensor program, Tensor? last, int step, int layers, int outputs, "
         "int activation, float slope, bool residual, bool context) -> Tensor");
+    library.def(
+        "affine_steps(Tensor(a!) units, Tensor weights, Tensor biases, Tensor program, int steps, int layers, "
+        "int activation, float slope, bool residual, bool context, int scale_fn, float shift, bool gated, "
+        "bool clamp_values, float least, float most) -> Tensor");
+    library.def(
+        "dense_forward(Tensor x, Tensor? add, Tensor[] weights, Tensor[] masks, Tensor[] biases, int activation, "
+        "float slope, bool last) -> Tensor[]");
+    library.def(
+        "dense_backward(Tensor gradient, Tensor x, Tensor[] outputs, Tensor[] weights, Tensor[] masks, int activation, "
+        "float slope, bool last, bool want_x) -> Tensor[]");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(flowtorch, CPU, library) {
@@ -342,4 +298,7 @@ STABLE_TORCH_LIBRARY_IMPL(flowtorch, CPU, library) {
     library.impl("fixed_forward", TORCH_BOX(&flowtorch::fixed));
     library.impl("fixed_backward", TORCH_BOX(&flowtorch::fixed_backward));
     library.impl("masked_step", TORCH_BOX(&flowtorch::masked_step));
+    library.impl("affine_steps", TORCH_BOX(&flowtorch::affine_steps));
+    library.impl("dense_forward", TORCH_BOX(&flowtorch::dense_forward));
+    library.impl("dense_backward", TORCH_BOX(&flowtorch::dense_backward));
 }

@@ -62,6 +62,13 @@ template <class T>
 constexpr int kLanes = FLOWTORCH_BYTES / sizeof(T);
 
 template <class T>
+FLOWTORCH_INLINE Vec<T> load(const T* from) {
+    Vec<T> result;
+    __builtin_memcpy(&result, from, sizeof(result));
+    return result;
+}
+
+template <class T>
 struct Maths {
     using V = Vec<T>;
     using I = Mask<T>;
@@ -123,27 +130,35 @@ struct Maths {
         return (first * tail + (first - power_of_two(half - n))) * power_of_two(n - half);
     }
 
-    // The logarithm of positive, normal numbers: of m 2^n with m between sqrt(1/2) and sqrt(2), where with s = f / (2 +
-    // f) and f = m - 1, log(m) = 2 artanh(s) = f - s (f - 2 s^2 (1/3 + s^2/5 + ...)).
+    // The logarithm of positive, normal numbers: of m 2^n with m between sqrt(1/2) and sqrt(2).
     static FLOWTORCH_INLINE V log(V x) {
-        const I bits = (I)x;
-        const I n = (bits - R::kSqrtHalfBits) >> R::kMantissa;
-        const V f = (V)(bits - (n << R::kMantissa)) - T(1);
+        const I n = exponent(x);
+        return log_of(x, (V)((I)x - (n << R::kMantissa)) - T(1), n);
+    }
+
+    // log(1 + x) of numbers that are not negative: m - 1 is (x - (2^n - 1)) / 2^n, whatever 1 + x loses.
+    static FLOWTORCH_INLINE V log1p(V x) {
+        const V sum = T(1) + x;
+        const I n = exponent(sum);
+        const I far = sum > T(0x1p60);  // to infinity; nothing is lost there
+        const V scale = power_of_two(select_int(far, I{}, -n));
+        return log_of(sum, select(far, (V)((I)sum - (n << R::kMantissa)) - T(1), x * scale + (scale - T(1))), n);
+    }
+
+    static FLOWTORCH_INLINE I exponent(V x) { return ((I)x - R::kSqrtHalfBits) >> R::kMantissa; }
+
+    static FLOWTORCH_INLINE I select_int(I mask, I yes, I no) { return mask ? yes : no; }
+
+    // log(x) from f = m - 1: with s = f / (2 + f), log(m) = 2 artanh(s) = f - s (f - 2 s^2 (1/3 + s^2/5 + ...)).
+    static FLOWTORCH_INLINE V log_of(V x, V f, I n) {
         const V s = f / (T(2) + f), z = s * s;
         V sum = splat(T(1.0 / (2 * R::kLogTerms + 1)));
         for (int k = R::kLogTerms - 1; k >= 1; --k) {
             sum = sum * z + T(1.0 / (2 * k + 1));
         }
-        const V exponent = __builtin_convertvector(n, V);
-        const V result = exponent * R::kLn2High + (f - (s * (f - T(2) * z * sum) - exponent * R::kLn2Low));
+        const V whole = __builtin_convertvector(n, V);
+        const V result = whole * R::kLn2High + (f - (s * (f - T(2) * z * sum) - whole * R::kLn2Low));
         return select(x < splat(T(__builtin_inf())), result, x);  // of infinity, and of NaN
-    }
-
-    // log(1 + x) of numbers that are not negative.
-    static FLOWTORCH_INLINE V log1p(V x) {
-        const V rounded = T(1) + x;
-        const V lost = select(x < T(0x1p60), x - (rounded - T(1)), V{});  // not of infinity
-        return log(rounded) + lost / rounded;
     }
 
     static FLOWTORCH_INLINE V softplus(V x) { return select(x > T(40), x, log1p(exp(select(x > T(40), splat(40), x)))); }

@@ -9,6 +9,7 @@ import torch
 
 from .. import ops, options
 from ..errors import OptionError
+from ..ops.affine import scale_options
 from ..parameters import Parameters
 from ..specification import register
 from ..types import TensorPair
@@ -114,6 +115,11 @@ class Affine(AffineOptions, Elementwise):
             log_scale_max_clip=self.log_scale_max_clip,
             inverse=inverse,
         )
+
+    def affine_options(self) -> tuple[float | bool | int, ...]:
+        """Returns what operators that know affine maps are told of this one."""
+        bounds = self.log_scale_min_clip, self.log_scale_max_clip
+        return scale_options(self.scale_fn, self.gated, self.sigmoid_bias, self.clamp_values, *bounds)
 
     def describe(self) -> str:
         """Returns the formula in one line."""

@@ -13,6 +13,7 @@ from ..ops._modes import plain_eager
 from ..parameters import MADE, AutoregressiveParameters, BoundAutoregressiveParameters, Parameters, Tensor
 from ..specification import register
 from ..types import Direction, TensorPair
+from .affine import Affine
 from .axis import Axis, check_dim
 from .base import Bijector
 from .bound import BoundBijector
@@ -137,6 +138,7 @@ class BoundAutoregressive(BoundBijector[AutoregressiveFamily]):
             )
         self.params = params
         self._conditioner = params_fn.describe()
+        self._sorted: tuple[torch.Tensor, int, torch.Tensor] | None = None
 
     def _forward_and_log_det(self, x: torch.Tensor, context: torch.Tensor | None) -> TensorPair:
         in_order = self._in_order(x)
@@ -155,7 +157,16 @@ class BoundAutoregressive(BoundBijector[AutoregressiveFamily]):
         return self.axis.split(x).index_select(-self.axis.ndim, self.params.order)
 
     def _back(self, in_order: torch.Tensor) -> torch.Tensor:
-        return self.axis.join(in_order.index_select(-self.axis.ndim, self.params.order.argsort()))
+        return self.axis.join(in_order.index_select(-self.axis.ndim, self._places()))
+
+    def _places(self) -> torch.Tensor:
+        """Returns where each coordinate stands in the order; sorted again only when a loaded state has changed it."""
+        order = self.params.order
+        if not plain_eager() or torch.is_inference_mode_enabled() or order.is_inference():
+            return order.argsort()
+        if self._sorted is None or self._sorted[0] is not order or self._sorted[1] != order._version:
+            self._sorted = order, order._version, order.argsort()
+        return self._sorted[2]
 
     def _at_once(
         self, given: torch.Tensor, before: torch.Tensor, context: torch.Tensor | None, *, inverse: bool
@@ -173,6 +184,10 @@ class BoundAutoregressive(BoundBijector[AutoregressiveFamily]):
         along, sizes = -self.axis.ndim, self.params.step_sizes
         parts, which = y.split(sizes, along), self.params.order.split(sizes)
         steps = self.params.sequential(context, y.shape[:along])
+        if isinstance(self.map.plan, Affine):
+            at_once = steps.invert_affine(y, self.map.plan.affine_options())
+            if at_once is not None:
+                return at_once
         found: list[TensorPair] = []
         for step, part in enumerate(parts):
             if step > 0:

@@ -13,7 +13,8 @@ from .. import options
 from ..errors import OptionError, ShapeError
 from ..nn import Dependence
 from ..nn.dense import start_at_zero
-from ..nn.masked import Growing, MaskedLinear
+from ..nn.masked import Growing
+from ..nn.masked_linear import MaskedLinear
 from ..parameters import AutoregressiveParameters, AutoregressiveSteps, BoundAutoregressiveParameters
 from ..parameters.base import ParameterLayout
 from ..parameters.steps import Steps, as_adjacency, as_permutation, draw_order, in_passes, matrix_of, of_graph

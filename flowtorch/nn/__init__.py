@@ -10,7 +10,7 @@ from .lipschitz import LipschitzConvolution as LipschitzConvolution
 from .lipschitz import LipschitzDense as LipschitzDense
 from .masked import MaskedDense as MaskedDense
 from .masked import MaskedDenseSteps as MaskedDenseSteps
-from .masked import MaskedLinear as MaskedLinear
+from .masked_linear import MaskedLinear as MaskedLinear
 
 __all__ = [
     "BlockDense",

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from ..errors import ContextError
 from ..types import ModuleFactory
+from .fused_dense import dense_layers
 
 
 class Dense(torch.nn.Module):
@@ -57,21 +58,23 @@ class Dense(torch.nn.Module):
 
     def forward(self, x: torch.Tensor | None, context: torch.Tensor | None) -> torch.Tensor:
         """Applies the network."""
-        first = self.layers[0]
-        weight, bias = first.weight, first.bias
+        layers, activations = [*self.layers], [*self.activations]
+        add: torch.Tensor | None = None
+        columns: int | None = None
         if x is None or context is None:
             given = context if x is None else x
             if given is None:
                 raise ContextError("Dense: x or a context is expected; got neither.")
-            h = F.linear(given, weight, bias)
+            x = given
         else:
-            h = F.linear(x, weight[:, : self.in_features], bias) + F.linear(context, weight[:, self.in_features :])
-        out: torch.Tensor = h
-        for index, activation in enumerate(self.activations):
-            new = activation(out)
-            h = new + h if self.residual and index > 0 else new
-            out = self.layers[index + 1](h)
-        return out
+            columns = self.in_features
+            add = F.linear(context, layers[0].weight[:, columns:])
+        if not self.residual:
+            return dense_layers(layers, activations, x, add=add, columns=columns)
+        h = dense_layers(layers[:1], activations[:1], x, add=add, columns=columns)
+        for layer, activation in zip(layers[1:-1], activations[1:], strict=True):
+            h = dense_layers([layer], [activation], h) + h
+        return dense_layers(layers[-1:], [], h) if len(layers) > 1 else h
 
 
 def start_at_zero(layer: torch.nn.Module) -> None:

@@ -6,17 +6,9 @@ import torch
 
 from .._native import loader
 from ..ops._modes import plain_eager
+from .activations import ACTIVATIONS, number
 from .masked import MaskedDense
 
-# Activations the operator knows, in its order, and the number that each takes.
-ACTIVATIONS = {
-    torch.nn.Identity: (0, None),
-    torch.nn.ReLU: (1, None),
-    torch.nn.LeakyReLU: (2, "negative_slope"),
-    torch.nn.Tanh: (3, None),
-    torch.nn.SiLU: (4, None),
-    torch.nn.ELU: (5, "alpha"),
-}
 POINTS_TOGETHER = 16
 
 
@@ -50,9 +42,7 @@ class FusedSteps:
         self.weights = torch.cat([layer.in_force.reshape(-1) for layer in layers])
         self.biases = torch.cat([layer.bias for layer in (*net.hidden, *net.last)])
         self.program = torch.tensor(net.program(), device=self.weights.device)
-        first = next(iter(net.activations), torch.nn.Identity())
-        self.activation, name = ACTIVATIONS[type(first)]
-        self.slope = 0.0 if name is None else float(getattr(first, name))
+        self.activation, self.slope = number(next(iter(net.activations), torch.nn.Identity()))
         self.last: torch.Tensor | None = None
         size = sum(net.step_sizes)
         # An odd multiple: rows at a distance of a power of two would compete for a few lines of the cache.
@@ -89,3 +79,31 @@ class FusedSteps:
     def update(self, values: torch.Tensor) -> None:
         """Takes the values of the step just asked for, ``(*batch, coordinates of the step)``: the next step does."""
         self.last = values.reshape(self.points, values.shape[-1]).to(self.units.dtype)
+
+    def invert_affine(
+        self, y: torch.Tensor, options: tuple[float | bool | int, ...]
+    ) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """Takes all steps of the inverse of an affine map of ``y``, ``(*batch, coordinates)``, of these options.
+
+        Returns:
+            The values and the logarithms of the derivatives; None where the operator does not know the network.
+        """
+        if y.dtype != self.units.dtype or self.skip_from_context is not None:
+            return None
+        size = y.shape[-1]
+        self.units[:size, : self.points] = y.reshape(self.points, size).mT
+        logs: torch.Tensor = torch.ops.flowtorch.affine_steps(
+            self.units,
+            self.weights,
+            self.biases,
+            self.program,
+            len(self.net.step_sizes),
+            len(self.net.known_units),
+            self.activation,
+            self.slope,
+            self.net.residual,
+            self.net.context is not None,
+            *options,
+        )
+        x, log_derivatives = (rows[:size, : self.points].mT.contiguous() for rows in (self.units, logs))
+        return x.reshape(y.shape), log_derivatives.reshape(y.shape)

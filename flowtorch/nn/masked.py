@@ -17,38 +17,13 @@ from ..ops._modes import plain_eager
 from ..types import ModuleFactory
 from .dense import start_at_zero
 from .dependence import Dependence
+from .fused_dense import dense_layers
+from .masked_linear import MaskedLinear
 
 # The last layer is cut into blocks of at least so many rows, of which each reads what may come before it and no more:
 # with fewer one more call takes more time than a block saves. Blocks of as many coordinates as vector registers hold
 # numbers suit the elementwise maps.
 ROWS_OF_A_BLOCK, MOST_BLOCKS, VECTOR = 256, 8, 16
-
-
-class MaskedLinear(torch.nn.Linear):
-    """A linear layer of which ``mask`` leaves only some weights in force.
-
-    Args:
-        mask: a boolean tensor ``(out_features, in_features)``, kept in the state, as zeros and ones of the dtype of the
-            weights: times a float, a boolean takes five times as long.
-        bias: whether to add a bias.
-    """
-
-    mask: torch.Tensor
-
-    def __init__(self, mask: torch.Tensor, bias: bool = True) -> None:
-        out_features, in_features = mask.shape
-        super().__init__(in_features, out_features, bias=bias)
-        self.register_buffer("mask", mask.to(self.weight.dtype))
-
-    @property
-    def in_force(self) -> torch.Tensor:
-        """The weights, zero where the mask is."""
-        return self.weight * self.mask
-
-    def forward(self, input: torch.Tensor) -> torch.Tensor:
-        """Applies the layer to what its weights reach: the first ``in_features`` numbers."""
-        x = input if input.shape[-1] == self.in_features else input[..., : self.in_features]
-        return F.linear(x, self.in_force, self.bias)
 
 
 class MaskedDense(torch.nn.Module):
@@ -137,19 +112,22 @@ class MaskedDense(torch.nn.Module):
 
     def blocks(self, x: torch.Tensor, context: torch.Tensor | None) -> Iterator[torch.Tensor]:
         """Applies the network to all steps at once; the coordinates come block after block."""
-        h = x
-        # Not slices: a slice of a ModuleList is a new module, made at each call.
-        for index, (layer, activation) in enumerate(zip(self.hidden, self.activations, strict=True)):
-            new = layer(h)
-            if index == 0 and self.context is not None:
-                new = new + self.context(context)
-            new = activation(new)
-            h = new + h if self.residual and index > 0 else new
+        output, activations = self.output, [*self.activations]
+        add = None if self.context is None else self.context(context)
+        h, at_once = x, False
+        if self.residual:
+            for index, (layer, activation) in enumerate(zip(self.hidden, activations, strict=True)):
+                new = dense_layers([layer], [activation], h, add=add if index == 0 else None)
+                h = new + h if index > 0 else new
+        elif output is not None:
+            at_once = len(output) == 1
+            h = dense_layers([*self.hidden, *(output if at_once else ())], activations, x, add=add)
         direct = self.skip_from_context(context)
         start = 0
         for index, size in enumerate(self.block_sizes):
-            out = torch.unflatten(self.last[index](x if self.output is None else h), -1, (self.outputs, size))
-            if self.output is not None and self.skip is not None:
+            out = h if at_once else dense_layers([self.last[index]], [], x if output is None else h)
+            out = torch.unflatten(out, -1, (self.outputs, size))
+            if output is not None and self.skip is not None:
                 out = out + torch.unflatten(self.skip[index](x), -1, (self.outputs, size))
             if direct is not None:
                 out = out + direct[..., start : start + size]

@@ -80,10 +80,16 @@ def affine(
         log_scale_max_clip=log_scale_max_clip,
         inverse=inverse,
     )
+    scale = scale_options(scale_fn, gated, sigmoid_bias, clamp_values, log_scale_min_clip, log_scale_max_clip)
+    return fused.run("affine", reference, x, (loc, raw_scale), (*scale, inverse))
+
+
+def scale_options(
+    scale_fn: ScaleFn, gated: bool, sigmoid_bias: float, clamp_values: bool, least: float, most: float
+) -> fused.Options:
+    """Returns what operators are told of the scale, in the order of _native/register.cpp."""
     shift = _SOFTPLUS_SHIFT if scale_fn == "softplus" else sigmoid_bias
-    number = SCALE_FNS.index(scale_fn)
-    options = number, shift, gated, clamp_values, log_scale_min_clip, log_scale_max_clip, inverse
-    return fused.run("affine", reference, x, (loc, raw_scale), options)
+    return SCALE_FNS.index(scale_fn), shift, gated, clamp_values, least, most
 
 
 def _reference(

@@ -91,6 +91,7 @@ class ParameterLayout:
         self.trailing = tuple(s[coordinate_dims:] for s in shapes)
         self.sizes = [numel(t) for t in self.trailing]
         self.at_most_one = all(len(t) <= 1 for t in self.trailing)
+        self.numbers = not any(self.trailing)  # each parameter is one number
         self.count = numel(self.coordinates)
         self.per_coordinate = sum(self.sizes)
 
@@ -102,6 +103,8 @@ class ParameterLayout:
     def cut(self, out: torch.Tensor, coordinates: Sequence[int] | None = None) -> tuple[torch.Tensor, ...]:
         """Returns the parameters in ``out``, ``(*batch, per_coordinate, count)``, for all or some ``coordinates``."""
         where = self.coordinates if coordinates is None else coordinates
+        if self.numbers and len(where) == 1:
+            return out.unbind(-2)
         parts = out.split(self.sizes, -2)
         if len(where) == 1 and self.at_most_one:  # as they are, but for the order of axes: steps are short
             return tuple(p.mT if t else p.squeeze(-2) for p, t in zip(parts, self.trailing, strict=True))
@@ -178,6 +181,20 @@ class AutoregressiveSteps(abc.ABC):
     @abc.abstractmethod
     def update(self, step: int, values: torch.Tensor) -> None:
         """Takes the values ``(*batch, size, *rest)`` of those coordinates."""
+
+    def invert_affine(
+        self, y: torch.Tensor, options: tuple[float | bool | int, ...]
+    ) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """Takes all steps of the inverse of an affine map in one operator, where there is one for it.
+
+        Args:
+            y: all coordinates, in the order of the steps.
+            options: those of the map, see :func:`flowtorch.ops.affine`.
+
+        Returns:
+            The values and the logarithms of the derivatives of the inverse, or None.
+        """
+        return None
 
 
 class BoundAutoregressiveParameters(BoundParameters):

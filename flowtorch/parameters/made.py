@@ -189,3 +189,12 @@ class BoundMADESteps(AutoregressiveSteps):
     def update(self, step: int, values: torch.Tensor) -> None:
         """Takes the values of the step's coordinates."""
         self.steps.update(flatten(values, self._shape(step)))
+
+    def invert_affine(
+        self, y: torch.Tensor, options: tuple[float | bool | int, ...]
+    ) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """Takes all steps at once where the steps are fused."""
+        if not isinstance(self.steps, FusedSteps):
+            return None
+        found = self.steps.invert_affine(flatten(y, self.bound.event), options)
+        return None if found is None else (found[0].reshape(y.shape), found[1].reshape(y.shape))
