@@ -97,7 +97,7 @@ ensure_venv() {
     (_install "${missing#,}") || { _say "Installation failed. Run the command again, or remove $VENV first."; return 1; }
     # dev contains these.
     for extra in ${missing//,/ }; do
-        if [[ "$extra" == dev ]]; then missing="$missing,cli,export,plot,pyro,sklearn,test,train"; fi
+        if [[ "$extra" == dev ]]; then missing="$missing,cli,export,plot,pyro,sbi,sklearn,test,train"; fi
     done
     for extra in ${missing//,/ }; do
         printf '%s\n' "$hash" >"$(_stamp "$extra")"

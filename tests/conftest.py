@@ -10,7 +10,7 @@ import torch
 
 @pytest.fixture(autouse=True)
 def _torch_as_it_was() -> Iterator[None]:
-    """One thread, the same random numbers in any order of tests; and validation put back, which torch.compile turns off."""
+    """One thread, the same random numbers in any order; and validation put back, which torch.compile turns off."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
     validates = torch.distributions.Distribution._validate_args

@@ -31,6 +31,7 @@ MODULES = [
             "flows",
             "objectives",
             "plot",
+            "sbi",
             "sklearn",
             "cli",
             "export",

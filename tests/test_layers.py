@@ -26,7 +26,7 @@ LAYERS = [
     {"yaml"},
     {"convert"},
     {"sklearn"},
-    {"export", "plot", "pyro", "train"},
+    {"export", "plot", "pyro", "sbi", "train"},
     {"objectives"},
     {"flows", "distributions", "config"},
     {"bijectors"},

@@ -29,12 +29,13 @@ extensions = [
     "bundled_mathjax",
     "names",
     "repository_links",
+    "speed_summary",
 ]
 exclude_patterns = ["_build", "extensions", "inventories"]
 nitpicky = True
 # Types in signatures without a place of their own: other libraries', aliases, and classes that nobody makes by hand.
 nitpick_ignore_regex = [
-    ("py:.*", r"(lightning|matplotlib|numpy|pandas|pyro|sklearn|types|argparse)\..*"),
+    ("py:.*", r"(lightning|matplotlib|numpy|pandas|pyro|sbi|sklearn|types|argparse)\..*"),
     (
         "py:class",
         r"flowtorch\..*\.(BlockLayer|BlockWeights|C|Contraction|Kind|LipschitzNetwork|Piece|PlanT_co|Row|Steps|Summary|Target)",
@@ -64,6 +65,8 @@ profile = HERE / "_build" / "ipython" / "profile_default"
 profile.mkdir(parents=True, exist_ok=True)
 (profile / "ipython_kernel_config.py").write_text(
     "c.IPKernelApp.matplotlib = 'inline'\nc.IPKernelApp.log_level = 40\nc.InlineBackend.figure_formats = {'retina'}\n"
+    # Of errors that a page shows, the message, without the folders of the machine that built it.
+    "c.InteractiveShell.xmode = 'Minimal'\n"
     # Pyro's progress bar misses a widget that no page has.
     "c.InteractiveShellApp.exec_lines = ['import warnings', \"warnings.filterwarnings('ignore', 'IProgress')\"]\n"
 )

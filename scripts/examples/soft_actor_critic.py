@@ -238,9 +238,9 @@ def draw(path: Path, agent: Agent, curve: list[tuple[int, float]]) -> None:
     for axis, speed in zip(axes[1:], (-4.0, 0.0, 4.0), strict=True):
         state = torch.stack([angles.cos(), angles.sin(), torch.full_like(angles, speed / 8)], -1)
         with torch.no_grad():
-            density = agent.policy.log_prob(actions[:, None, None].expand(-1, len(angles), 1), state).exp()
+            log_prob = agent.policy.log_prob(actions[:, None, None].expand(-1, len(angles), 1), state)
         extent = (-180.0, 180.0, -2.0, 2.0)
-        density = density / density.amax(0)  # angle by angle: where it is all but certain the density is high
+        density = (log_prob - log_prob.amax(0)).exp()  # angle by angle: where it is all but certain the density is high
         axis.imshow(density.sqrt().numpy(), origin="lower", extent=extent, aspect="auto", cmap="magma")
         axis.set(title=f"policy at speed {speed:g}", xlabel="angle from upright, degrees", xticks=range(-180, 181, 90))
     axes[1].set(ylabel="torque")

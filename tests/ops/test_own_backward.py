@@ -73,7 +73,7 @@ def test_first_and_second_derivatives(name: str) -> None:
     args = tuple((a + 0.01).clamp(-6.0, 6.0) if name != "normal quantile" else a for a in args)
     leaves = tuple(a.clone().requires_grad_() for a in args)
     assert torch.autograd.gradcheck(f, leaves, atol=1e-6)
-    # The integral's derivative by its end is the integrand; differences of the quadrature are off by its error at the kink.
+    # The integral's derivative by its end is the integrand; that of the quadrature is off by its error at the kink.
     assert torch.autograd.gradgradcheck(f, leaves, atol=1e-4 if name == "integral" else 1e-5)
 
 

@@ -119,3 +119,13 @@ def test_the_picture_on_the_front_page_moves(page: Any, address: str) -> None:
     before = page.locator("#flow-picture canvas").screenshot()
     slider.fill("0")
     assert page.locator("#flow-picture canvas").screenshot() != before
+
+
+def test_a_message_is_found_whatever_its_numbers(page: Any, address: str) -> None:
+    page.goto(address + "inside/messages.html")
+    page.locator("#find-message input").fill(
+        "Flow.log_prob: values in the support (0, inf) are expected; got 77 of 99 outside."
+    )
+    shown = [item.inner_text() for item in page.locator("details.messages li:visible").all()]
+    assert 1 <= len(shown) <= 5 and any("are expected; got 5 of 5 outside." in text for text in shown), shown
+    assert page.faults == []

@@ -66,3 +66,11 @@ def test_every_page_is_listed_and_runs_its_code(folder: str) -> None:
         text = page.read_text(encoding="utf-8")
         assert page.stem == "index" or re.search(rf"^{page.stem}$", index, re.MULTILINE), page
         assert ("{code-cell}" in text) == ("file_format: mystnb" in text), page
+
+
+def test_every_message_has_its_place() -> None:
+    text = (WEBSITE / "inside" / "messages.md").read_text(encoding="utf-8")
+    shown = re.findall(r'"(\w+)"', " ".join(re.findall(r"^show\((.*)\)$", text, re.MULTILINE)))
+    refused = {path.stem for path in (Path(__file__).parents[1] / "refused").glob("*.py")}
+    assert sorted(set(shown)) == sorted(shown)
+    assert refused - set(shown) == set()
