@@ -4,6 +4,7 @@ Each function returns a ``matplotlib.figure.Figure``, made without ``pyplot``: n
 and nothing needs closing. ``figure.savefig("name.png")`` writes it; after ``%matplotlib inline`` a notebook shows it.
 """
 
+from . import extra as _extra  # noqa: F401  # first: where there is no Matplotlib, there may be no NumPy either
 from .calibration import calibration as calibration
 from .calibration import coverage as coverage
 from .corner import corner as corner
