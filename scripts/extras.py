@@ -55,7 +55,7 @@ def cli() -> None:
     rows = "\n".join(f"{a:.6f},{b:.6f}" for a, b in torch.randn(300, 2).tolist())
     (folder / "x.csv").write_text("a,b\n" + rows + "\n")
     made = str(folder / "x.flow")
-    assert main(["fit", str(folder / "x.csv"), "-o", made, "--steps", "5"]) == 0
+    assert main(["fit", str(folder / "x.csv"), "-o", made, "--max-steps", "5"]) == 0
     assert main(["sample", made, "-n", "3", "-o", str(folder / "s.csv")]) == 0
 
 
