@@ -84,7 +84,7 @@ def sklearn() -> None:
     import flowtorch.sklearn
 
     x = torch.randn(200, 2).numpy()
-    assert flowtorch.sklearn.FlowDensity(max_steps=5).fit(x).score_samples(x).shape == (200,)
+    assert flowtorch.sklearn.FlowDensity(max_epochs=1).fit(x).score_samples(x).shape == (200,)
 
 
 USES: dict[str, Callable[[], None]] = {
