@@ -91,8 +91,8 @@ def _network(
         return None
     weights, biases, masks = [], [], []
     for layer in layers:
-        # A layer that something has been done to (a hook, a parametrization, sharding) is called as it is. Attributes of
-        # modules are slow, so the dictionaries behind them are looked into.
+        # A layer that something has been done to (a hook, a parametrization, sharding) is called as it is. Modules'
+        # attributes are slow, so the dictionaries behind them are looked into.
         if type(layer) is not kind or _hooked(layer):
             return None
         weight, bias = layer._parameters["weight"], layer._parameters["bias"]
