@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+from tests.fresh import run, said_without
 
 IMPORTS = """
 import copy, pickle, torch
@@ -18,21 +17,6 @@ x = flow.sample((5,))
 for again in (copy.deepcopy(flow), pickle.loads(pickle.dumps(flow))):
     assert torch.equal(again.log_prob(x), flow.log_prob(x))
 """
-MISSING = """
-import sys
-sys.modules["pyro"] = None
-import flowtorch
-try:
-    import flowtorch.pyro
-except ImportError as error:
-    print(error)
-"""
-
-
-def run(program: str) -> str:
-    ran = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True)
-    assert ran.returncode == 0, ran.stderr
-    return ran.stdout
 
 
 def test_it_warns_of_nothing_leaves_torchs_checks_as_they_were_and_flows_can_be_pickled() -> None:
@@ -40,4 +24,7 @@ def test_it_warns_of_nothing_leaves_torchs_checks_as_they_were_and_flows_can_be_
 
 
 def test_without_pyro_the_error_says_how_to_get_it() -> None:
-    assert run(MISSING) == "flowtorch.pyro: Pyro is expected; pip install 'flowtorch[pyro]' installs it.\n"
+    assert (
+        said_without("pyro", "flowtorch.pyro")
+        == "flowtorch.pyro: Pyro is expected; pip install 'flowtorch[pyro]' installs it.\n"
+    )
