@@ -6,64 +6,86 @@ namespace {
 
 enum ScaleFn { kSoftplus, kExp, kSigmoid };
 
-// The logarithm of the scale before and after its bound, and their derivatives by what is before each.
-template <class T>
-struct LogScale {
+// The logarithms of scales before and after their bound, and their derivatives by what is before each.
+//
+// One function after the other, of all: each is a chain in which every operation waits for the one before, and with chains
+// side by side the processor has something to do meanwhile.
+template <class T, int count>
+struct LogScales {
     using M = Maths<T>;
     using V = Vec<T>;
-    V value, slope;
+    V value[count], slope[count];
 
-    FLOWTORCH_INLINE LogScale(V raw, const Problem& p, bool need_slope) {
-        const V shifted = raw + T(p.options[0]);  // the constant that belongs to the scale function
-        V a;
-        slope = M::splat(T(1));
-        if (p.scale_fn == kExp) {
-            a = raw;
-        } else if (p.scale_fn == kSigmoid) {
-            a = -M::softplus(-shifted);
+    FLOWTORCH_INLINE LogScales(const V* raw, const Problem& p, bool need_slope) {
+        V a[count], x[count];
+        FLOWTORCH_EACH(i, count) {
+            slope[i] = M::splat(T(1));
+            a[i] = raw[i];
+            x[i] = raw[i] + T(p.options[0]);  // the constant that belongs to the scale function
+        }
+        if (p.scale_fn == kSigmoid) {
+            FLOWTORCH_EACH(i, count) { a[i] = -M::softplus(-x[i]); }
             if (need_slope) {
-                slope = M::sigmoid(-shifted);
+                FLOWTORCH_EACH(i, count) { slope[i] = M::sigmoid(-x[i]); }
             }
-        } else {
-            // log(softplus(a)) = a - exp(a) / 2 + ...: far down, where softplus would underflow, a itself is right.
-            const Mask<T> small = shifted < Real<T>::kLogEps;
-            const V scale = M::softplus(M::select(small, M::splat(Real<T>::kLogEps), shifted));
-            a = M::select(small, shifted, M::log(scale));
+        } else if (p.scale_fn == kSoftplus) {
+            // log(softplus(x)) = x - exp(x) / 2 + ...: far down, where softplus would underflow, x itself is right.
+            V scale[count];
+            FLOWTORCH_EACH(i, count) {
+                scale[i] = M::softplus(M::select(x[i] < Real<T>::kLogEps, M::splat(Real<T>::kLogEps), x[i]));
+            }
+            FLOWTORCH_EACH(i, count) { a[i] = M::select(x[i] < Real<T>::kLogEps, x[i], M::log(scale[i])); }
             if (need_slope) {
-                slope = M::select(small, M::splat(T(1)), M::sigmoid(shifted) / scale);
+                FLOWTORCH_EACH(i, count) {
+                    slope[i] = M::select(x[i] < Real<T>::kLogEps, M::splat(T(1)), M::sigmoid(x[i]) / scale[i]);
+                }
             }
         }
         const T least = T(p.options[1]), most = T(p.options[2]);
         if (p.clamp_values) {
-            value = M::clamp(a, least, most);  // with the gradient of no bound at all
+            FLOWTORCH_EACH(i, count) { value[i] = M::clamp(a[i], least, most); }  // with the gradient of no bound at all
             return;
         }
-        const Mask<T> negative = a < T(0);
-        const V bound = M::select(negative, M::splat(least), M::splat(most));
-        const Mask<T> bounded = M::abs(bound) < T(__builtin_inf());
-        const V tangent = M::tanh(a / bound);
-        value = M::select(bounded, bound * tangent, a);
-        slope *= M::select(bounded, T(1) - tangent * tangent, M::splat(T(1)));
+        FLOWTORCH_EACH(i, count) {
+            const V bound = M::select(a[i] < T(0), M::splat(least), M::splat(most));
+            const Mask<T> bounded = M::abs(bound) < T(__builtin_inf());
+            const V tangent = M::tanh(a[i] / bound);
+            value[i] = M::select(bounded, bound * tangent, a[i]);
+            slope[i] *= M::select(bounded, T(1) - tangent * tangent, M::splat(T(1)));
+        }
     }
 };
+
+// So many tiles at once.
+constexpr int kTilesTogether = 4;
 
 template <class T>
 void affine_forward(const Problem& p, int64_t begin, int64_t end) {
     using M = Maths<T>;
     using V = Vec<T>;
-    for (Tile<T> tile(p, begin, end); tile.next();) {
-        const V x = tile.load(0), loc = tile.load(1);
-        V log_s = LogScale<T>(tile.load(2), p, false).value;
-        log_s = p.inverse ? -log_s : log_s;
-        const V s = M::exp(log_s);
-        V value;
-        if (p.gated) {
-            value = s * (x - loc) + loc;
-        } else {
-            value = p.inverse ? s * (x - loc) : s * x + loc;
+    for (Tile<T> in(p, begin, end, 0, 3), out(p, begin, end, 3, 5);;) {
+        V x[kTilesTogether] = {}, loc[kTilesTogether] = {}, raw[kTilesTogether] = {}, value[kTilesTogether];
+        int count = 0;
+        for (; count < kTilesTogether && in.next(); ++count) {
+            x[count] = in.load(0), loc[count] = in.load(1), raw[count] = in.load(2);
         }
-        tile.store(value, 3);
-        tile.store(log_s, 4);
+        const LogScales<T, kTilesTogether> log_scale(raw, p, false);
+        FLOWTORCH_EACH(i, kTilesTogether) {
+            const V s = M::exp(p.inverse ? -log_scale.value[i] : log_scale.value[i]);
+            if (p.gated) {
+                value[i] = s * (x[i] - loc[i]) + loc[i];
+            } else {
+                value[i] = p.inverse ? s * (x[i] - loc[i]) : s * x[i] + loc[i];
+            }
+        }
+        for (int i = 0; i < count; ++i) {
+            out.next();
+            out.store(value[i], 3);
+            out.store(p.inverse ? -log_scale.value[i] : log_scale.value[i], 4);
+        }
+        if (count < kTilesTogether) {
+            return;
+        }
     }
 }
 
@@ -71,17 +93,29 @@ template <class T>
 void affine_backward(const Problem& p, int64_t begin, int64_t end) {
     using M = Maths<T>;
     using V = Vec<T>;
-    for (Tile<T> tile(p, begin, end); tile.next();) {
-        const V x = tile.load(0), loc = tile.load(1);
-        const LogScale<T> log_scale(tile.load(2), p, true);
-        const V gv = tile.load(3), gl = tile.load(4);
-        const V s = M::exp(p.inverse ? -log_scale.value : log_scale.value);
-        const V by_x = gv * s;
-        const V moved = p.gated || p.inverse ? x - loc : x;
-        const V by_log = by_x * moved + gl;
-        tile.store(by_x, 5);
-        tile.store(p.gated ? gv - by_x : p.inverse ? -by_x : gv, 6);
-        tile.store((p.inverse ? -by_log : by_log) * log_scale.slope, 7);
+    for (Tile<T> in(p, begin, end, 0, 5), out(p, begin, end, 5, 8);;) {
+        V x[kTilesTogether] = {}, loc[kTilesTogether] = {}, raw[kTilesTogether] = {};
+        V gv[kTilesTogether] = {}, gl[kTilesTogether] = {}, by_x[kTilesTogether];
+        int count = 0;
+        for (; count < kTilesTogether && in.next(); ++count) {
+            x[count] = in.load(0), loc[count] = in.load(1), raw[count] = in.load(2);
+            gv[count] = in.load(3), gl[count] = in.load(4);
+        }
+        const LogScales<T, kTilesTogether> log_scale(raw, p, true);
+        FLOWTORCH_EACH(i, kTilesTogether) {
+            by_x[i] = gv[i] * M::exp(p.inverse ? -log_scale.value[i] : log_scale.value[i]);
+        }
+        for (int i = 0; i < count; ++i) {
+            const V moved = p.gated || p.inverse ? x[i] - loc[i] : x[i];
+            const V by_log = by_x[i] * moved + gl[i];
+            out.next();
+            out.store(by_x[i], 5);
+            out.store(p.gated ? gv[i] - by_x[i] : p.inverse ? -by_x[i] : gv[i], 6);
+            out.store((p.inverse ? -by_log : by_log) * log_scale.slope[i], 7);
+        }
+        if (count < kTilesTogether) {
+            return;
+        }
     }
 }
 

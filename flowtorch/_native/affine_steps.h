@@ -20,7 +20,7 @@ void affine_steps(const Step& first, const Problem& options, void* logs, int64_t
             T* log = static_cast<T*>(logs) + (known + c) * points;
             for (int64_t point = begin; point < end; point += kLanes<T>) {
                 const V place = load(loc + point), raw = load(loc + here * points + point);
-                const V log_s = -LogScale<T>(raw, options, false).value;
+                const V log_s = -LogScales<T, 1>(&raw, options, false).value[0];
                 V x = M::exp(log_s) * (load(value + point) - place);
                 x = options.gated ? x + place : x;
                 __builtin_memcpy(value + point, &x, sizeof(x));

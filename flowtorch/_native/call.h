@@ -71,7 +71,7 @@ public:
         if (tensor) {
             input(*tensor);
         } else {
-            problem.operand[problem.operands++] = Operand{};
+            add_operand();
         }
     }
 
@@ -104,6 +104,33 @@ public:
         return result;
     }
 
+    // Gradients of parameters as parts of one tensor, one behind the other on the axis before the last: as conditioners
+    // give the parameters.
+    Tensor joined_outputs(const Tensor& x, const std::vector<const Tensor*>& parameters, bool have_bins) {
+        STD_TORCH_CHECK(problem.dims > 0, "flowtorch: coordinates on the last axis are expected.");
+        const int64_t size = problem.sizes[problem.dims - 1];
+        std::vector<int64_t> sizes(problem.sizes, problem.sizes + problem.dims), starts;
+        int64_t total = 0;
+        for (const Tensor* parameter : parameters) {
+            starts.push_back(total * size);
+            total += have_bins ? parameter->sizes()[problem.dims] : 1;
+        }
+        sizes.insert(sizes.end() - 1, total);
+        Tensor whole = torch::stable::new_empty(x, sizes);
+        for (int64_t start : starts) {
+            Operand& operand = add_operand();
+            operand.data = static_cast<char*>(whole.data_ptr()) + start * (is_double_ ? sizeof(double) : sizeof(float));
+            int64_t stride = size * total;
+            for (int d = problem.dims - 2; d >= 0; --d) {
+                operand.strides[d] = stride;
+                stride *= problem.sizes[d];
+            }
+            operand.strides[problem.dims - 1] = 1;
+            operand.bin_stride = size;
+        }
+        return whole;
+    }
+
     void run(Op op, bool backward) {
         if (problem.count == 0) {
             return;
@@ -122,10 +149,13 @@ public:
     Problem problem;
 
 private:
-    void add(const Tensor& tensor, bool has_bins) {
+    Operand& add_operand() {
         STD_TORCH_CHECK(problem.operands < kMaxOperands, "flowtorch: too many tensors.");
-        Operand& operand = problem.operand[problem.operands++];
-        operand = Operand{};
+        return problem.operand[problem.operands++] = Operand{};
+    }
+
+    void add(const Tensor& tensor, bool has_bins) {
+        Operand& operand = add_operand();
         operand.data = tensor.data_ptr();
         const auto strides = tensor.strides();
         for (int d = 0; d < problem.dims; ++d) {

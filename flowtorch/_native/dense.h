@@ -1,6 +1,7 @@
 // The operators of dense networks: all layers at once, forward and backward.
 #pragma once
 #include <algorithm>
+#include <utility>
 
 #include "call.h"
 
@@ -12,14 +13,16 @@ using Tensors = std::vector<Tensor>;
 // A call: what all layers have in common, and buffers that they share.
 class Dense {
 public:
-    Dense(const Tensor& x, const Tensors& weights, const Tensors& masks, int64_t activation, double slope, bool last)
-        : weights_(weights), masks_(masks), activation_(activation), slope_(slope), last_(last) {
+    Dense(
+        const Tensor& x, const Tensors& weights, const Tensors& masks, const Tensors& reaches, int64_t activation,
+        double slope, bool last)
+        : weights_(weights), masks_(masks), reaches_(reaches), activation_(activation), slope_(slope), last_(last) {
         is_double_ = x.scalar_type() == ScalarType::Double;
         STD_TORCH_CHECK(
             is_double_ || x.scalar_type() == ScalarType::Float, "flowtorch: float32 or float64 is expected.");
         STD_TORCH_CHECK(
-            !weights.empty() && (masks.empty() || masks.size() == weights.size()),
-            "flowtorch: layers are expected, and a mask for each or for none.");
+            !weights.empty() && (reaches.empty() || reaches.size() == weights.size()) && masks.size() == reaches.size(),
+            "flowtorch: layers are expected, and masks with what they reach for each or for none.");
         check(x);
         int64_t inputs = x.sizes()[1];
         for (size_t l = 0; l < weights.size(); ++l) {
@@ -34,13 +37,25 @@ public:
     Weights weights_of(size_t l) const {
         check(weights_[l]);
         const auto sizes = weights_[l].sizes();
-        Weights layer{weights_[l].data_ptr(), nullptr, weights_[l].strides()[0], sizes[0], sizes[1]};
-        if (!masks_.empty()) {
-            check(masks_[l]);
+        Weights layer{weights_[l].data_ptr(), nullptr, nullptr, weights_[l].strides()[0], sizes[0], sizes[1]};
+        if (!reaches_.empty()) {
+            const Tensor& reach = reaches_[l];
             STD_TORCH_CHECK(
-                masks_[l].is_contiguous() && masks_[l].sizes()[0] == sizes[0] && masks_[l].sizes()[1] == sizes[1],
-                "flowtorch: contiguous masks of the sizes of the weights are expected.");
-            layer.mask = masks_[l].data_ptr();
+                reach.scalar_type() == ScalarType::Long && reach.is_contiguous() && reach.device().is_cpu() &&
+                    reach.numel() == sizes[0],
+                "flowtorch: how far each output reaches is expected.");
+            layer.reaches = static_cast<const int64_t*>(reach.data_ptr());
+            for (int64_t n = 0; n < sizes[0]; ++n) {
+                STD_TORCH_CHECK(
+                    0 <= layer.reaches[n] && layer.reaches[n] <= sizes[1], "flowtorch: reaches within inputs are expected.");
+            }
+            if (masks_[l].numel() > 0) {
+                check(masks_[l]);
+                STD_TORCH_CHECK(
+                    masks_[l].is_contiguous() && masks_[l].sizes()[0] == sizes[0] && masks_[l].sizes()[1] == sizes[1],
+                    "flowtorch: contiguous masks of the sizes of the weights are expected.");
+                layer.mask = masks_[l].data_ptr();
+            }
         }
         return layer;
     }
@@ -56,7 +71,7 @@ public:
     // The layer's output.
     Tensor forward(size_t l, const Tensor& x, const Tensor& bias, const Maybe& add) {
         const Weights layer = weights_of(l);
-        find_reaches(layer);
+        const bool sorted = sort(layer, kernel().chunk);
         pack(layer, kernel().pack_outputs, layer.outputs, layer.inputs, 1);
         const int64_t points = x.sizes()[0];
         Tensor y = torch::stable::new_empty(x, {points, layer.outputs});
@@ -64,7 +79,8 @@ public:
         p.a = x.data_ptr();
         p.a_row = x.strides()[0];
         STD_TORCH_CHECK(bias.is_contiguous() && bias.numel() == layer.outputs, "flowtorch: a bias is expected.");
-        p.start = bias.data_ptr();
+        p.places = sorted ? order_.data() : nullptr;
+        p.start = in_order(bias, layer.outputs);
         if (add) {
             p.add = add->data_ptr();
             p.add_row = add->strides()[0];
@@ -89,7 +105,7 @@ public:
 
     Tensor by_weights(size_t l, const Tensor& gradient, const Tensor& x) {
         const Weights layer = weights_of(l);
-        find_reaches(layer);
+        sort(layer, kernel().rows_together);
         Tensor result = torch::stable::new_empty(x, {layer.outputs, layer.inputs});
         Product p{};
         p.a = gradient.data_ptr();
@@ -99,19 +115,22 @@ public:
         p.b_row = x.strides()[0];
         p.points = x.sizes()[0];
         p.c = result.data_ptr();
+        p.rows = layer.outputs;
         p.c_row = p.add_row = p.times_row = p.columns = layer.inputs;
         p.times = layer.mask;
-        p.reaches = reaches_.data();
+        p.groups = order_.data();
+        p.limits = limits_.data();
         if (p.points == 0) {
             return torch::stable::zero_(result);
         }
-        torch::stable::parallel_for(0, (layer.outputs + kRowsTogether - 1) / kRowsTogether, 1, [&](int64_t b, int64_t e) {
-            kernel().product_of_points(p, b * kRowsTogether, std::min(e * kRowsTogether, layer.outputs));
+        constexpr int64_t kGrain = 6;
+        const int64_t groups = order_.size();
+        torch::stable::parallel_for(0, (groups + kGrain - 1) / kGrain, 1, [&](int64_t begin, int64_t end) {
+            kernel().product_of_points(p, begin * kGrain, std::min(end * kGrain, groups));
         });
         return result;
     }
 
-    // To be called after by_weights: what each output reaches is then known.
     Tensor by_input(size_t l, const Tensor& gradient, int64_t columns) {
         const Weights layer = weights_of(l);
         pack(layer, kernel().pack_inputs, layer.inputs, layer.outputs, (layer.outputs + 1) / 2);
@@ -130,15 +149,51 @@ public:
     }
 
 private:
-    static constexpr int64_t kRowsTogether = 24;
-
     const DenseKernels& kernel() const { return kernels().dense[is_double_]; }
 
     bool activated(size_t l) const { return activation_ != 0 && (last_ || l + 1 < weights_.size()); }
 
-    void find_reaches(const Weights& layer) {
-        reaches_.resize(layer.outputs);
-        kernel().reach(layer, reaches_.data());
+    // Puts the outputs, so many together, in the order of what they reach; returns whether they were in another one.
+    // An incomplete group stays the last.
+    bool sort(const Weights& layer, int64_t together) {
+        limits_.resize(layer.outputs);
+        for (int64_t n = 0; n < layer.outputs; ++n) {
+            limits_[n] = layer.reach(n);
+        }
+        const int64_t whole = layer.outputs / together;
+        order_.clear();
+        for (int64_t n = 0; n < layer.outputs; n += together) {
+            order_.push_back(n);
+        }
+        if (layer.reaches == nullptr) {
+            return false;
+        }
+        std::vector<std::pair<int64_t, int64_t>> farthest;
+        for (int64_t group = 0; group < whole; ++group) {
+            const auto first = limits_.begin() + group * together;
+            farthest.emplace_back(*std::max_element(first, first + together), group * together);
+        }
+        if (std::is_sorted(farthest.begin(), farthest.end())) {
+            return false;
+        }
+        std::sort(farthest.begin(), farthest.end());
+        for (int64_t group = 0; group < whole; ++group) {
+            order_[group] = farthest[group].second;
+        }
+        return true;
+    }
+
+    // A bias in the order of panels.
+    const void* in_order(const Tensor& bias, int64_t outputs) {
+        const size_t size = is_double_ ? sizeof(double) : sizeof(float);
+        const int64_t chunk = kernel().chunk;
+        bias_.assign(order_.size() * chunk + kernel().panel, 0.0);
+        for (size_t i = 0; i < order_.size(); ++i) {
+            std::memcpy(
+                reinterpret_cast<char*>(bias_.data()) + i * chunk * size,
+                static_cast<const char*>(bias.data_ptr()) + order_[i] * size, std::min(chunk, outputs - order_[i]) * size);
+        }
+        return bias_.data();
     }
 
     // Panels of so many columns, each of at most so many rows, in at most so many ranges.
@@ -148,7 +203,8 @@ private:
         range_of_.resize(panels + 1);
         offsets_.resize(panels);
         packed_.resize(panels * kernel().panel * rows * (is_double_ ? 2 : 1));
-        how(layer, reaches_.data(), ranges_.data(), range_of_.data(), offsets_.data(), packed_.data());
+        Packed packed{packed_.data(), ranges_.data(), range_of_.data(), offsets_.data()};
+        how(layer, order_.data(), packed);
     }
 
     Product packed_product(int64_t columns) const {
@@ -171,20 +227,22 @@ private:
         });
     }
 
-    const Tensors &weights_, &masks_;
+    const Tensors &weights_, &masks_, &reaches_;
     const int64_t activation_;
     const double slope_;
     const bool last_;  // whether the last layer is activated too
     bool is_double_;
-    std::vector<int64_t> reaches_, range_of_, offsets_;
+    std::vector<int64_t> limits_, order_, range_of_, offsets_;
     std::vector<Range> ranges_;
     std::vector<float> packed_;
+    std::vector<double> bias_;
 };
 
 // The outputs of all layers, of which the last is the network's.
 Tensors dense_forward(
-    Tensor x, Maybe add, Tensors weights, Tensors masks, Tensors biases, int64_t activation, double slope, bool last) {
-    Dense network(x, weights, masks, activation, slope, last);
+    Tensor x, Maybe add, Tensors weights, Tensors masks, Tensors reaches, Tensors biases, int64_t activation, double slope,
+    bool last) {
+    Dense network(x, weights, masks, reaches, activation, slope, last);
     STD_TORCH_CHECK(biases.size() == weights.size(), "flowtorch: a bias for each layer is expected.");
     if (add) {
         network.check(*add);
@@ -203,9 +261,9 @@ Tensors dense_forward(
 // `outputs` are those of all layers that an activation may follow: without `last`, not that of the last layer.
 // The gradients of x (without rows if it is not wanted), of what was added, of all weights, and of all biases.
 Tensors dense_backward(
-    Tensor gradient, Tensor x, Tensors outputs, Tensors weights, Tensors masks, int64_t activation, double slope,
-    bool last, bool want_x) {
-    Dense network(x, weights, masks, activation, slope, last);
+    Tensor gradient, Tensor x, Tensors outputs, Tensors weights, Tensors masks, Tensors reaches, int64_t activation,
+    double slope, bool last, bool want_x) {
+    Dense network(x, weights, masks, reaches, activation, slope, last);
     network.check(gradient);
     const size_t layers = weights.size();
     STD_TORCH_CHECK(

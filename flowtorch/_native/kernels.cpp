@@ -20,8 +20,8 @@ void either(const Problem& p, int64_t begin, int64_t end) {
 
 template <class T>
 constexpr flowtorch::DenseKernels dense_kernels() {
-    return {kPanel<T>,   reach<T>, pack_outputs<T>, pack_inputs<T>, product<T>, product_of_points<T>,
-            before_activation<T>};
+    return {kPanel<T>,         kChunk<T>,  kRowsTogether,        pack_outputs<T>,
+            pack_inputs<T>,    product<T>, product_of_points<T>, before_activation<T>};
 }
 
 }  // namespace

@@ -67,19 +67,28 @@ struct Range {
 };
 struct Weights {
     const void *weight, *mask;  // (outputs, inputs); the mask, null for none, is contiguous
+    const int64_t* reaches;     // how many inputs each output may read, null for all: beyond, the mask is zero
     int64_t weight_row, outputs, inputs;
+
+    int64_t reach(int64_t output) const { return reaches == nullptr ? inputs : reaches[output]; }
 };
 struct Product {  // c = activation((a b + start + add) * times)
-    const void *a, *b, *start, *add, *times;
+    const void *a, *b, *start, *add, *times;  // the start is in the order of the panels
     void* c;
     int64_t a_row, a_step;  // between rows of the result, and along what is summed; one of them is 1
-    int64_t b_row, add_row, times_row, c_row, columns;
+    int64_t b_row, add_row, times_row, c_row, rows, columns;
     const Range* ranges;  // what is summed, panel by panel, the first of each panel in range_of
     const int64_t *range_of, *offsets;
-    const int64_t* reaches;  // of gradients of weights
+    const int64_t* places;            // the column of each chunk of a panel, null if they are in order
+    const int64_t *groups, *limits;   // of gradients of weights: rows that go together, and the columns of each row
     int64_t points;
     int64_t activation;
     double slope;
+};
+struct Packed {  // panels, see Product
+    void* numbers;
+    Range* ranges;
+    int64_t *range_of, *offsets;
 };
 struct Gradient {
     const void *gradient, *y;
@@ -87,10 +96,9 @@ struct Gradient {
     int64_t gradient_row, columns, points, activation;
     double slope;
 };
-using Pack = void (*)(const Weights&, const int64_t* reaches, Range*, int64_t* range_of, int64_t* offsets, void* packed);
+using Pack = void (*)(const Weights&, const int64_t* places, Packed&);
 struct DenseKernels {
-    int64_t panel;
-    void (*reach)(const Weights&, int64_t* to);
+    int64_t panel, chunk, rows_together;
     Pack pack_outputs, pack_inputs;
     void (*product)(const Product&, int64_t begin, int64_t end);
     void (*product_of_points)(const Product&, int64_t begin, int64_t end);

@@ -14,6 +14,24 @@
 namespace flowtorch {
 namespace {
 
+template <class>
+using One = Tensor;
+
+// Allocates the gradients of x and of the parameters, all of these in one tensor if they are `joined`, and runs.
+template <bool joined, class... Parameters>
+auto backward(Call& call, Op op, bool have_bins, const Tensor& x, const Parameters&... parameters) {
+    Tensor by_x = call.output(x);
+    if constexpr (joined) {
+        Tensor whole = call.joined_outputs(x, {&parameters...}, have_bins);
+        call.run(op, true);
+        return std::tuple<Tensor, Tensor>{by_x, whole};
+    } else {
+        std::tuple<Tensor, One<Parameters>...> found{by_x, call.output(parameters, have_bins)...};
+        call.run(op, true);
+        return found;
+    }
+}
+
 // Adds the inputs of a spline, and what the kernels need of its options: see Box in spline.h.
 void add_spline(
     Call& call, const Tensor& x, const Tensor& widths, const Tensor& heights, const Tensor& derivatives, double bound,
@@ -56,7 +74,8 @@ std::tuple<Tensor, Tensor> quadratic(
     return {value, log_derivative};
 }
 
-std::tuple<Tensor, Tensor, Tensor, Tensor> quadratic_backward(
+template <bool joined>
+auto quadratic_backward(
     Maybe grad_value, Maybe grad_log, Tensor x, Tensor widths, Tensor heights, Tensor derivatives, double bound,
     double min_bin_width, double min_bin_height, double min_derivative, bool inverse) {
     Call call(x);
@@ -64,10 +83,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> quadratic_backward(
         call, x, widths, heights, derivatives, bound, min_bin_width, min_bin_height, min_derivative, inverse);
     call.input(grad_value);
     call.input(grad_log);
-    Tensor by_x = call.output(x), by_widths = call.output(widths, true), by_heights = call.output(heights, true);
-    Tensor by_derivatives = call.output(derivatives, true);
-    call.run(kRationalQuadratic, true);
-    return {by_x, by_widths, by_heights, by_derivatives};
+    return backward<joined>(call, kRationalQuadratic, true, x, widths, heights, derivatives);
 }
 
 std::tuple<Tensor, Tensor> linear(
@@ -83,7 +99,8 @@ std::tuple<Tensor, Tensor> linear(
     return {value, log_derivative};
 }
 
-std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> linear_backward(
+template <bool joined>
+auto linear_backward(
     Maybe grad_value, Maybe grad_log, Tensor x, Tensor widths, Tensor heights, Tensor derivatives, Tensor lambdas,
     double bound, double min_bin_width, double min_bin_height, double min_derivative, double min_lambda,
     bool inverse) {
@@ -94,10 +111,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> linear_backward(
     call.input(lambdas, call.problem.bins);
     call.input(grad_value);
     call.input(grad_log);
-    Tensor by_x = call.output(x), by_widths = call.output(widths, true), by_heights = call.output(heights, true);
-    Tensor by_derivatives = call.output(derivatives, true), by_lambdas = call.output(lambdas, true);
-    call.run(kRationalLinear, true);
-    return {by_x, by_widths, by_heights, by_derivatives, by_lambdas};
+    return backward<joined>(call, kRationalLinear, true, x, widths, heights, derivatives, lambdas);
 }
 
 // scale_fn: 0 softplus, 1 exp, 2 sigmoid, with `shift` added to what the first and the last are given.
@@ -126,16 +140,15 @@ std::tuple<Tensor, Tensor> affine(
     return {value, log_derivative};
 }
 
-std::tuple<Tensor, Tensor, Tensor> affine_backward(
+template <bool joined>
+auto affine_backward(
     Maybe grad_value, Maybe grad_log, Tensor x, Tensor loc, Tensor raw_scale, int64_t scale_fn, double shift, bool gated,
     bool clamp_values, double least, double most, bool inverse) {
     Call call(x);
     add_affine(call, x, loc, raw_scale, scale_fn, shift, gated, clamp_values, least, most, inverse);
     call.input(grad_value);
     call.input(grad_log);
-    Tensor by_x = call.output(x), by_loc = call.output(loc), by_raw_scale = call.output(raw_scale);
-    call.run(kAffine, true);
-    return {by_x, by_loc, by_raw_scale};
+    return backward<joined>(call, kAffine, false, x, loc, raw_scale);
 }
 
 // kind: 0 logistic, 1 normal. `start` is added to the logarithms of the slopes; `spread` is half of the distance between
@@ -168,17 +181,15 @@ std::tuple<Tensor, Tensor> mixture(
     return {value, log_derivative};
 }
 
-std::tuple<Tensor, Tensor, Tensor, Tensor> mixture_backward(
+template <bool joined>
+auto mixture_backward(
     Maybe grad_value, Maybe grad_log, Tensor x, Tensor logits, Tensor raw_slopes, Tensor places, int64_t kind,
     double start, double spread, bool centred) {
     Call call(x);
     add_mixture(call, x, logits, raw_slopes, places, kind, start, spread, centred);
     call.input(grad_value);
     call.input(grad_log);
-    Tensor by_x = call.output(x), by_logits = call.output(logits, true), by_slopes = call.output(raw_slopes, true);
-    Tensor by_places = call.output(places, true);
-    call.run(kMixture, true);
-    return {by_x, by_logits, by_slopes, by_places};
+    return backward<joined>(call, kMixture, true, x, logits, raw_slopes, places);
 }
 
 std::tuple<Tensor, Tensor> signed_power(Tensor x, Tensor log_exponent) {
@@ -196,9 +207,7 @@ std::tuple<Tensor, Tensor> signed_power_backward(Maybe grad_value, Maybe grad_lo
     call.input(log_exponent);
     call.input(grad_value);
     call.input(grad_log);
-    Tensor by_x = call.output(x), by_log_exponent = call.output(log_exponent);
-    call.run(kSignedPower, true);
-    return {by_x, by_log_exponent};
+    return backward<false>(call, kSignedPower, false, x, log_exponent);
 }
 
 // kind: the map, see fixed.h, where `a` and `b` are explained too.
@@ -240,7 +249,8 @@ extern "C" __attribute__((visibility("default"))) const char* flowtorch_built_wi
 }
 
 // `f` is the op that torch.library gives a derivative (see ops/fused.py); `f_forward` and `f_backward`, without one, are
-// what it is made of, and what runs outside of the compiler, where a derivative registered in Python costs too much.
+// what it is made of, and what runs outside of the compiler, where a derivative registered in Python costs too much; `f_backward_joined` gives the
+// gradients of all parameters in one tensor.
 STABLE_TORCH_LIBRARY(flowtorch, library) {
     const std::string spline = "Tensor x, Tensor widths, Tensor heights, Tensor derivatives, ";
     const std::string box = "float bound, float min_bin_width, float min_bin_height, float min_derivative, ";
@@ -249,8 +259,9 @@ STABLE_TORCH_LIBRARY(flowtorch, library) {
     const auto define = [&library](const std::string& name, const std::string& arguments, const std::string& gradients) {
         library.def((name + "(" + arguments + ") -> (Tensor, Tensor)").c_str());
         library.def((name + "_forward(" + arguments + ") -> (Tensor, Tensor)").c_str());
-        library.def(
-            (name + "_backward(Tensor? grad_value, Tensor? grad_log, " + arguments + ") -> (" + gradients + ")").c_str());
+        const std::string given = "(Tensor? grad_value, Tensor? grad_log, " + arguments + ") -> (";
+        library.def((name + "_backward" + given + gradients + ")").c_str());
+        library.def((name + "_backward_joined" + given + "Tensor, Tensor)").c_str());
     };
     define("rational_quadratic_spline", spline + box + "bool inverse", "Tensor, Tensor, Tensor, Tensor");
     define(
@@ -271,26 +282,30 @@ STABLE_TORCH_LIBRARY(flowtorch, library) {
         "int activation, float slope, bool residual, bool context, int scale_fn, float shift, bool gated, "
         "bool clamp_values, float least, float most) -> Tensor");
     library.def(
-        "dense_forward(Tensor x, Tensor? add, Tensor[] weights, Tensor[] masks, Tensor[] biases, int activation, "
-        "float slope, bool last) -> Tensor[]");
+        "dense_forward(Tensor x, Tensor? add, Tensor[] weights, Tensor[] masks, Tensor[] reaches, Tensor[] biases, "
+        "int activation, float slope, bool last) -> Tensor[]");
     library.def(
-        "dense_backward(Tensor gradient, Tensor x, Tensor[] outputs, Tensor[] weights, Tensor[] masks, int activation, "
-        "float slope, bool last, bool want_x) -> Tensor[]");
+        "dense_backward(Tensor gradient, Tensor x, Tensor[] outputs, Tensor[] weights, Tensor[] masks, Tensor[] reaches, "
+        "int activation, float slope, bool last, bool want_x) -> Tensor[]");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(flowtorch, CPU, library) {
     library.impl("rational_quadratic_spline", TORCH_BOX(&flowtorch::quadratic));
     library.impl("rational_quadratic_spline_forward", TORCH_BOX(&flowtorch::quadratic));
-    library.impl("rational_quadratic_spline_backward", TORCH_BOX(&flowtorch::quadratic_backward));
+    library.impl("rational_quadratic_spline_backward", TORCH_BOX(&flowtorch::quadratic_backward<false>));
+    library.impl("rational_quadratic_spline_backward_joined", TORCH_BOX(&flowtorch::quadratic_backward<true>));
     library.impl("rational_linear_spline", TORCH_BOX(&flowtorch::linear));
     library.impl("rational_linear_spline_forward", TORCH_BOX(&flowtorch::linear));
-    library.impl("rational_linear_spline_backward", TORCH_BOX(&flowtorch::linear_backward));
+    library.impl("rational_linear_spline_backward", TORCH_BOX(&flowtorch::linear_backward<false>));
+    library.impl("rational_linear_spline_backward_joined", TORCH_BOX(&flowtorch::linear_backward<true>));
     library.impl("affine", TORCH_BOX(&flowtorch::affine));
     library.impl("affine_forward", TORCH_BOX(&flowtorch::affine));
-    library.impl("affine_backward", TORCH_BOX(&flowtorch::affine_backward));
+    library.impl("affine_backward", TORCH_BOX(&flowtorch::affine_backward<false>));
+    library.impl("affine_backward_joined", TORCH_BOX(&flowtorch::affine_backward<true>));
     library.impl("mixture", TORCH_BOX(&flowtorch::mixture));
     library.impl("mixture_forward", TORCH_BOX(&flowtorch::mixture));
-    library.impl("mixture_backward", TORCH_BOX(&flowtorch::mixture_backward));
+    library.impl("mixture_backward", TORCH_BOX(&flowtorch::mixture_backward<false>));
+    library.impl("mixture_backward_joined", TORCH_BOX(&flowtorch::mixture_backward<true>));
     library.impl("signed_power", TORCH_BOX(&flowtorch::signed_power));
     library.impl("signed_power_forward", TORCH_BOX(&flowtorch::signed_power));
     library.impl("signed_power_backward", TORCH_BOX(&flowtorch::signed_power_backward));

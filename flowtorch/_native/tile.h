@@ -74,7 +74,11 @@ template <class T>
 class Tile {
 public:
     FLOWTORCH_INLINE Tile(const Problem& problem, int64_t begin, int64_t end)
-        : problem_(problem), inner_(problem.dims - 1), begin_(begin), start_(begin), end_(end) {
+        : Tile(problem, begin, end, 0, problem.operands) {}
+
+    // For the operands [first, last) only.
+    FLOWTORCH_INLINE Tile(const Problem& problem, int64_t begin, int64_t end, int first, int last)
+        : problem_(problem), inner_(problem.dims - 1), first_(first), last_(last), begin_(begin), start_(begin), end_(end) {
         for (int d = inner_; d > 0; --d) {
             index_[d] = begin % problem.sizes[d];
             begin /= problem.sizes[d];
@@ -167,7 +171,7 @@ private:
     // Finds the tile that starts at start_, and moves index_ and next_ behind it.
     FLOWTORCH_INLINE void place() {
         if (aligned_) {
-            for (int n = 0; n < problem_.operands; ++n) {
+            for (int n = first_; n < last_; ++n) {
                 offset_[n][0] = next_[n];
             }
             in_one_row(kLanes<T>);
@@ -181,7 +185,7 @@ private:
         const bool whole_rows = !one_row && count_ == kLanes<T> && index_[inner_] == 0 && size < kLanes<T> &&
                                 (size == 2 || size == 4 || size == 8);
         set_modes(one_row, whole_rows);
-        for (int n = 0; n < problem_.operands; ++n) {
+        for (int n = first_; n < last_; ++n) {
             offset_[n][0] = next_[n] - (one_row ? shared * problem_.operand[n].strides[inner_] : 0);
         }
         if (one_row) {
@@ -190,7 +194,7 @@ private:
         }
         const int run = whole_rows ? int(size) : 1;
         for (int i = 0; i < kLanes<T>; i += run) {
-            for (int n = 0; n < problem_.operands; ++n) {
+            for (int n = first_; n < last_; ++n) {
                 offset_[n][i] = i < count_ ? offset(n, index_) : offset_[n][0];
                 for (int c = 1; c < run && !rows_[n]; ++c) {
                     offset_[n][i + c] = offset_[n][i] + c * problem_.operand[n].strides[inner_];
@@ -206,10 +210,17 @@ private:
     // What is left to do for a tile within one row, of which the first offsets are known.
     FLOWTORCH_INLINE void in_one_row(int count) {
         count_ = count;
-        for (int n = 0; n < problem_.operands; ++n) {
+        for (int n = first_; n < last_; ++n) {
             for (int i = 1; !together_[n] && !same_[n] && i < kLanes<T>; ++i) {
                 offset_[n][i] = offset_[n][0] + i * problem_.operand[n].strides[inner_];
             }
+        }
+        if (index_[inner_] + count < problem_.sizes[inner_]) {  // further on in the row
+            index_[inner_] += count;
+            for (int n = first_; n < last_; ++n) {
+                next_[n] += count * problem_.operand[n].strides[inner_];
+            }
+            return;
         }
         advance(index_, count);
         find_next();
@@ -217,7 +228,7 @@ private:
 
     FLOWTORCH_INLINE void set_modes(bool one_row, bool whole_rows) {
         stored_ = one_row ? kLanes<T> : count_;
-        for (int n = 0; n < problem_.operands; ++n) {
+        for (int n = first_; n < last_; ++n) {
             const int64_t stride = problem_.operand[n].strides[inner_];
             together_[n] = one_row && stride == 1;
             same_[n] = one_row && stride == 0;
@@ -226,7 +237,7 @@ private:
     }
 
     FLOWTORCH_INLINE void find_next() {
-        for (int n = 0; n < problem_.operands; ++n) {
+        for (int n = first_; n < last_; ++n) {
             next_[n] = offset(n, index_);
         }
     }
@@ -248,7 +259,7 @@ private:
     }
 
     const Problem& problem_;
-    const int inner_;
+    const int inner_, first_, last_;
     int64_t begin_, start_, end_;
     bool aligned_;  // every tile is within one row
     int count_ = 0;  // how far it is to the next tile

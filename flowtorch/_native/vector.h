@@ -14,6 +14,7 @@
 #define FLOWTORCH_BYTES 16
 #endif
 #define FLOWTORCH_INLINE inline __attribute__((always_inline))
+#define FLOWTORCH_EACH(i, count) _Pragma("GCC unroll 8") for (int i = 0; i < (count); ++i)
 
 namespace {
 
@@ -74,7 +75,8 @@ struct Maths {
     using I = Mask<T>;
     using R = Real<T>;
 
-    static FLOWTORCH_INLINE V splat(T value) { return V{} + value; }
+    // Less zero, which the compiler knows to be the number itself; zero plus it might be another zero.
+    static FLOWTORCH_INLINE V splat(T value) { return value - V{}; }
 
     static FLOWTORCH_INLINE V select(I mask, V yes, V no) { return mask ? yes : no; }
 

@@ -9,6 +9,7 @@ import torch
 
 from .. import options
 from ..errors import OptionError, OptionTypeError
+from ..nn.derived import Derived
 from ..ops._modes import plain_eager
 from ..parameters import MADE, AutoregressiveParameters, BoundAutoregressiveParameters, Parameters, Tensor
 from ..specification import register
@@ -138,7 +139,7 @@ class BoundAutoregressive(BoundBijector[AutoregressiveFamily]):
             )
         self.params = params
         self._conditioner = params_fn.describe()
-        self._sorted: tuple[torch.Tensor, int, torch.Tensor] | None = None
+        self._places = Derived(torch.argsort)  # where each coordinate stands in the order
 
     def _forward_and_log_det(self, x: torch.Tensor, context: torch.Tensor | None) -> TensorPair:
         in_order = self._in_order(x)
@@ -157,16 +158,7 @@ class BoundAutoregressive(BoundBijector[AutoregressiveFamily]):
         return self.axis.split(x).index_select(-self.axis.ndim, self.params.order)
 
     def _back(self, in_order: torch.Tensor) -> torch.Tensor:
-        return self.axis.join(in_order.index_select(-self.axis.ndim, self._places()))
-
-    def _places(self) -> torch.Tensor:
-        """Returns where each coordinate stands in the order; sorted again only when a loaded state has changed it."""
-        order = self.params.order
-        if not plain_eager() or torch.is_inference_mode_enabled() or order.is_inference():
-            return order.argsort()
-        if self._sorted is None or self._sorted[0] is not order or self._sorted[1] != order._version:
-            self._sorted = order, order._version, order.argsort()
-        return self._sorted[2]
+        return self.axis.join(in_order.index_select(-self.axis.ndim, self._places(self.params.order)))
 
     def _at_once(
         self, given: torch.Tensor, before: torch.Tensor, context: torch.Tensor | None, *, inverse: bool

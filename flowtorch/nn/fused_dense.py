@@ -90,6 +90,7 @@ def _network(
     if known is None or of_activations or any(map(_hooked, activations)):
         return None
     weights, biases, masks = [], [], []
+    reaches: list[tuple[torch.Tensor, torch.Tensor]] = []
     for layer in layers:
         # A layer that something has been done to (a hook, a parametrization, sharding) is called as it is. Modules'
         # attributes are slow, so the dictionaries behind them are looked into.
@@ -103,7 +104,8 @@ def _network(
         biases.append(cast(torch.Tensor, bias))
         if masked:
             masks.append(cast(torch.Tensor, layer._buffers["mask"]))
-    return _Network(weights, biases, masks, *known, len(activations) == len(layers))
+            reaches.append(cast(MaskedLinear, layer).reach())
+    return _Network(weights, biases, masks, reaches, *known, len(activations) == len(layers))
 
 
 def _fits(tensor: torch.Tensor, dtype: torch.dtype) -> bool:
@@ -124,11 +126,13 @@ class _Network:
         weights: list[torch.Tensor],
         biases: list[torch.Tensor],
         masks: list[torch.Tensor],
+        reaches: list[tuple[torch.Tensor, torch.Tensor]],
         activation: int,
         slope: float,
         last: bool,
     ) -> None:
         self.weights, self.biases, self.masks = weights, biases, masks
+        self.reaches, self.sparse = [reach for reach, _ in reaches], [mask for _, mask in reaches]
         self.activation, self.slope, self.last = activation, slope, last
 
     def __call__(self, x: torch.Tensor, add: torch.Tensor | None) -> torch.Tensor:
@@ -154,7 +158,7 @@ class _Network:
     def outputs(self, x: torch.Tensor, add: torch.Tensor | None) -> list[torch.Tensor]:
         """Returns those of all layers."""
         found: list[torch.Tensor] = torch.ops.flowtorch.dense_forward(
-            x, add, self.weights, self.masks, self.biases, self.activation, self.slope, self.last
+            x, add, self.weights, self.sparse, self.reaches, self.biases, self.activation, self.slope, self.last
         )
         return found
 
@@ -205,7 +209,8 @@ class _Fused(torch.autograd.Function):
             x,
             outputs,
             parameters[:layers],
-            network.masks,
+            network.sparse,
+            network.reaches,
             network.activation,
             network.slope,
             network.last,

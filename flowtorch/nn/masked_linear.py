@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch.nn import functional as F
 
+from .derived import Derived
+
 
 class MaskedLinear(torch.nn.Linear):
     """A linear layer of which ``mask`` leaves only some weights in force.
@@ -21,6 +23,11 @@ class MaskedLinear(torch.nn.Linear):
         out_features, in_features = mask.shape
         super().__init__(in_features, out_features, bias=bias)
         self.register_buffer("mask", mask.to(self.weight.dtype))
+        self._reach = Derived(_reach)
+
+    def reach(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Returns how many inputs each output may read, and the mask, or nothing of it where it leaves all of those."""
+        return self._reach(self.mask)
 
     @property
     def in_force(self) -> torch.Tensor:
@@ -31,3 +38,10 @@ class MaskedLinear(torch.nn.Linear):
         """Applies the layer to what its weights reach: the first ``in_features`` numbers."""
         x = input if input.shape[-1] == self.in_features else input[..., : self.in_features]
         return F.linear(x, self.in_force, self.bias)
+
+
+def _reach(mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    numbers = torch.arange(1, mask.shape[1] + 1, device=mask.device)
+    reaches = torch.where(mask != 0, numbers, 0).amax(1)
+    every = bool(((numbers <= reaches.unsqueeze(1)) == mask).all())
+    return reaches, mask.new_empty(0) if every else mask

@@ -9,6 +9,7 @@ import torch
 
 from .._native import loader
 from ._modes import reference_backward, transformed
+from ._slices import cut, sizes_if_joined
 
 Results: TypeAlias = tuple[torch.Tensor, torch.Tensor]
 Reference: TypeAlias = Callable[..., Results]
@@ -147,6 +148,11 @@ class _Fused(torch.autograd.Function):
         # Where the gradient is differentiated in turn, or batched, the reference form takes over.
         if torch.is_grad_enabled() or transformed():
             return None, None, None, *reference_backward(ctx.reference, tensors, gradients)
+        x, *parameters = tensors
+        sizes = sizes_if_joined(x, parameters, FUSED[ctx.name]) if len(parameters) > 1 and x.is_cpu else None
+        if sizes is not None:
+            by_x, whole = operator(f"{ctx.name}_backward_joined")(*gradients, *tensors, *ctx.options)
+            return None, None, None, by_x, *cut(whole, sizes)
         found = operator(f"{ctx.name}_backward")(*gradients, *tensors, *ctx.options)
         return None, None, None, *(found if len(tensors) > 1 else (found,))
 

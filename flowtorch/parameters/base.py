@@ -9,6 +9,7 @@ from typing import Any, final
 import torch
 
 from ..errors import ContextError, NotBoundError, ShapeError
+from ..ops._slices import cut
 from ..specification import to_dict
 from ..types import ShapeLike, as_size, numel
 
@@ -91,7 +92,7 @@ class ParameterLayout:
         self.trailing = tuple(s[coordinate_dims:] for s in shapes)
         self.sizes = [numel(t) for t in self.trailing]
         self.at_most_one = all(len(t) <= 1 for t in self.trailing)
-        self.numbers = not any(self.trailing)  # each parameter is one number
+        self.lengths = [t[0] if len(t) == 1 else None for t in self.trailing]
         self.count = numel(self.coordinates)
         self.per_coordinate = sum(self.sizes)
 
@@ -103,11 +104,9 @@ class ParameterLayout:
     def cut(self, out: torch.Tensor, coordinates: Sequence[int] | None = None) -> tuple[torch.Tensor, ...]:
         """Returns the parameters in ``out``, ``(*batch, per_coordinate, count)``, for all or some ``coordinates``."""
         where = self.coordinates if coordinates is None else coordinates
-        if self.numbers and len(where) == 1:
-            return out.unbind(-2)
-        parts = out.split(self.sizes, -2)
         if len(where) == 1 and self.at_most_one:  # as they are, but for the order of axes: steps are short
-            return tuple(p.mT if t else p.squeeze(-2) for p, t in zip(parts, self.trailing, strict=True))
+            return cut(out, self.lengths)
+        parts = out.split(self.sizes, -2)
         batch = out.shape[:-2]
         return tuple(
             part.mT.reshape((*batch, *where, *trailing)) for part, trailing in zip(parts, self.trailing, strict=True)

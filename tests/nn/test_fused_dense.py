@@ -25,7 +25,15 @@ ACTIVATIONS = {
     "none": torch.nn.Identity,
 }
 # Below and above the widths of vectors, panels and tiles; more points than are summed at once; more columns than rows.
-SIZES = [(16, (3, 5)), (40, (7, 33, 19)), (37, (16, 64, 32)), (600, (5, 12, 70)), (16, (1, 1, 1)), (100, (130, 9))]
+SIZES = [
+    (16, (3, 5)),
+    (40, (7, 33, 19)),
+    (37, (16, 64, 32)),
+    (600, (5, 12, 70)),
+    (16, (1, 1, 1)),
+    (100, (130, 9)),
+    (70, (40, 100)),
+]
 
 
 def draw(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> torch.Tensor:
@@ -33,14 +41,20 @@ def draw(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> torc
 
 
 def layers(widths: tuple[int, ...], masked: str, seed: int = 1) -> list[torch.nn.Linear]:
-    """Layers whose masks are none, triangular, with holes, or leave nothing."""
+    """Layers whose masks are none, triangular, that with rows in another order, with holes, or leave nothing."""
     made: list[torch.nn.Linear] = []
     for n, m in itertools.pairwise(widths):
         if masked == "no":
             layer = torch.nn.Linear(n, m)
         else:
             rows, columns = torch.arange(m).unsqueeze(1) * 8 // m, torch.arange(n) * 8 // n
-            mask = {"prefix": columns <= rows, "holes": draw(m, n) > 0.8, "empty": torch.zeros(m, n) > 0}[masked]
+            scattered = columns <= rows[torch.arange(m) * 7 % m]
+            mask = {
+                "prefix": columns <= rows,
+                "scattered": scattered,
+                "holes": draw(m, n) > 0.8,
+                "empty": torch.zeros(m, n) > 0,
+            }[masked]
             layer = MaskedLinear(mask)
         made.append(layer.double())
         for index, p in enumerate(layer.parameters()):
@@ -77,7 +91,7 @@ def spy(monkeypatch: pytest.MonkeyPatch) -> Iterator[Spy]:
 
 
 @pytest.mark.parametrize("added", [False, True], ids=["alone", "added"])
-@pytest.mark.parametrize("masked", ["no", "prefix", "holes", "empty"])
+@pytest.mark.parametrize("masked", ["no", "prefix", "scattered", "holes", "empty"])
 @pytest.mark.parametrize(("points", "widths"), SIZES, ids=str)
 def test_values_and_gradients_are_those_of_torch(
     points: int, widths: tuple[int, ...], masked: str, added: bool, spy: Spy
@@ -236,20 +250,25 @@ def test_a_step_of_training_of_a_flow_is_that_of_the_reference() -> None:
 def test_operators_refuse_what_does_not_fit() -> None:
     assert loader.capability is not None
     forward, x, w, b = torch.ops.flowtorch.dense_forward, draw(20, 3), draw(4, 3), draw(4)
+    reach, nothing = torch.tensor([1, 2, 3, 0]), draw(0)
     wrong: list[tuple[object, ...]] = [
-        (x.float(), None, [w], [], [b]),
-        (x, None, [], [], []),
-        (x, None, [draw(4, 5)], [], [b]),
-        (x, None, [w], [draw(4, 2)], [b]),
-        (x, None, [w], [], [draw(3)]),
-        (x, None, [w], [], []),
-        (x, draw(20, 3), [w], [], [b]),
-        (draw(3), None, [w], [], [b]),
+        (x.float(), None, [w], [], [], [b]),
+        (x, None, [], [], [], []),
+        (x, None, [draw(4, 5)], [], [], [b]),
+        (x, None, [w], [draw(4, 2)], [reach], [b]),
+        (x, None, [w], [nothing], [], [b]),
+        (x, None, [w], [nothing], [reach[:3]], [b]),
+        (x, None, [w], [nothing], [reach.int()], [b]),
+        (x, None, [w], [nothing], [reach + 1], [b]),
+        (x, None, [w], [], [], [draw(3)]),
+        (x, None, [w], [], [], []),
+        (x, draw(20, 3), [w], [], [], [b]),
+        (draw(3), None, [w], [], [], [b]),
     ]
     for arguments in wrong:
         with pytest.raises(RuntimeError, match="flowtorch: .* (is|are) expected"):
             forward(*arguments, 1, 0.0, False)
-    outputs = forward(x, None, [w], [], [b], 1, 0.0, True)
+    outputs = forward(x, None, [w], [], [], [b], 1, 0.0, True)
     for gradient, given in ((draw(20, 3), outputs), (draw(20, 4), []), (draw(19, 4), outputs)):
         with pytest.raises(RuntimeError, match="flowtorch: .* (is|are) expected"):
-            torch.ops.flowtorch.dense_backward(gradient, x, given, [w], [], 1, 0.0, True, True)
+            torch.ops.flowtorch.dense_backward(gradient, x, given, [w], [], [], 1, 0.0, True, True)
