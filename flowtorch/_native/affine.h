@@ -8,8 +8,7 @@ enum ScaleFn { kSoftplus, kExp, kSigmoid };
 
 // The logarithms of scales before and after their bound, and their derivatives by what is before each.
 //
-// One function after the other, of all: each is a chain in which every operation waits for the one before, and with chains
-// side by side the processor has something to do meanwhile.
+// One function after the other, of all: see kTilesTogether.
 template <class T, int count>
 struct LogScales {
     using M = Maths<T>;
@@ -55,9 +54,6 @@ struct LogScales {
         }
     }
 };
-
-// So many tiles at once.
-constexpr int kTilesTogether = 4;
 
 template <class T>
 void affine_forward(const Problem& p, int64_t begin, int64_t end) {

@@ -48,22 +48,28 @@ void linear_forward(const Problem& p, int64_t begin, int64_t end) {
     using M = Maths<T>;
     using V = Vec<T>;
     const Box<T> box(p);
-    for (Tile<T> tile(p, begin, end); tile.next();) {
-        const V x = tile.load(kX), point = M::clamp(x, -box.bound, box.bound);
-        const Shares<T> widths(tile, kWidths, p.bins), heights(tile, kHeights, p.bins);
-        const Bin<T> bin = find_bin<T, inverse, true>(tile, p, box, widths, heights, point);
-        const Linear<T, inverse> q(point, bin, box);
-        V value, stretch;
-        if constexpr (inverse) {
-            value = M::select(q.first, bin.left + bin.width * q.image, bin.right - bin.width * q.image);
-            stretch = bin.width / bin.height;
-        } else {
-            value = M::select(q.first, bin.bottom + bin.height * q.image, bin.top - bin.height * q.image);
-            stretch = bin.height / bin.width;
+    for (Tile<T> in(p, begin, end, 0, 5), out(p, begin, end, 5, 7);;) {
+        V x[kTilesTogether] = {}, value[kTilesTogether], derivative[kTilesTogether];
+        Bin<T> bins[kTilesTogether] = {};
+        const int count = find_bins<T, inverse, true>(in, p, box, x, bins);
+        FLOWTORCH_EACH(i, kTilesTogether) { complete(bins[i], box); }
+        FLOWTORCH_EACH(i, kTilesTogether) {
+            const Bin<T>& bin = bins[i];
+            const Linear<T, inverse> q(M::clamp(x[i], -box.bound, box.bound), bin, box);
+            V stretch;
+            if constexpr (inverse) {
+                value[i] = M::select(q.first, bin.left + bin.width * q.image, bin.right - bin.width * q.image);
+                stretch = bin.width / bin.height;
+            } else {
+                value[i] = M::select(q.first, bin.bottom + bin.height * q.image, bin.top - bin.height * q.image);
+                stretch = bin.height / bin.width;
+            }
+            derivative[i] = stretch * q.log_slope_root * q.log_slope_root;
         }
-        const Mask<T> outside = M::abs(x) >= box.bound;
-        tile.store(M::select(outside, x, value), 5);
-        tile.store(M::select(outside, V{}, M::log(stretch * q.log_slope_root * q.log_slope_root)), 6);
+        store_results(out, box, x, value, derivative, count);
+        if (count < kTilesTogether) {
+            return;
+        }
     }
 }
 
@@ -78,7 +84,8 @@ void linear_backward(const Problem& problem, int64_t begin, int64_t end) {
     for (Tile<T> tile(problem, begin, end); tile.next();) {
         const V x = tile.load(kX), point = M::clamp(x, -box.bound, box.bound);
         const Shares<T> widths(tile, kWidths, problem.bins), heights(tile, kHeights, problem.bins);
-        const Bin<T> bin = find_bin<T, inverse, true>(tile, problem, box, widths, heights, point);
+        Bin<T> bin = find_bin<T, inverse, true>(tile, problem, box, widths, heights, point);
+        complete(bin, box);
         const Linear<T, inverse> q(point, bin, box);
         const Mask<T> outside = M::abs(x) >= box.bound;
         const V grad_value = tile.load(5);

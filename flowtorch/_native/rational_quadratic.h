@@ -44,23 +44,27 @@ void quadratic_forward(const Problem& p, int64_t begin, int64_t end) {
     using M = Maths<T>;
     using V = Vec<T>;
     const Box<T> box(p);
-    for (Tile<T> tile(p, begin, end); tile.next();) {
-        const V x = tile.load(kX), point = M::clamp(x, -box.bound, box.bound);
-        const Shares<T> widths(tile, kWidths, p.bins), heights(tile, kHeights, p.bins);
-        const Bin<T> bin = find_bin<T, inverse, false>(tile, p, box, widths, heights, point);
-        const Quadratic<T, inverse> q(point, bin);
-        const V square = q.denominator * q.denominator;
-        V value, derivative;
-        if constexpr (inverse) {
-            value = bin.left + bin.width * q.theta;
-            derivative = bin.width * square / (bin.height * q.numerator);
-        } else {
-            value = bin.bottom + bin.height * ((q.far + bin.slope0 * q.cross) / q.denominator);
-            derivative = bin.height * q.numerator / (bin.width * square);
+    for (Tile<T> in(p, begin, end, 0, 4), out(p, begin, end, 4, 6);;) {
+        V x[kTilesTogether] = {}, value[kTilesTogether], derivative[kTilesTogether];
+        Bin<T> bins[kTilesTogether] = {};
+        const int count = find_bins<T, inverse, false>(in, p, box, x, bins);
+        FLOWTORCH_EACH(i, kTilesTogether) { complete(bins[i], box); }
+        FLOWTORCH_EACH(i, kTilesTogether) {
+            const Bin<T>& bin = bins[i];
+            const Quadratic<T, inverse> q(M::clamp(x[i], -box.bound, box.bound), bin);
+            const V square = q.denominator * q.denominator;
+            if constexpr (inverse) {
+                value[i] = bin.left + bin.width * q.theta;
+                derivative[i] = bin.width * square / (bin.height * q.numerator);
+            } else {
+                value[i] = bin.bottom + bin.height * ((q.far + bin.slope0 * q.cross) / q.denominator);
+                derivative[i] = bin.height * q.numerator / (bin.width * square);
+            }
         }
-        const Mask<T> outside = M::abs(x) >= box.bound;
-        tile.store(M::select(outside, x, value), 4);
-        tile.store(M::select(outside, V{}, M::log(derivative)), 5);
+        store_results(out, box, x, value, derivative, count);
+        if (count < kTilesTogether) {
+            return;
+        }
     }
 }
 
@@ -75,7 +79,8 @@ void quadratic_backward(const Problem& p, int64_t begin, int64_t end) {
     for (Tile<T> tile(p, begin, end); tile.next();) {
         const V x = tile.load(kX), point = M::clamp(x, -box.bound, box.bound);
         const Shares<T> widths(tile, kWidths, p.bins), heights(tile, kHeights, p.bins);
-        const Bin<T> bin = find_bin<T, inverse, false>(tile, p, box, widths, heights, point);
+        Bin<T> bin = find_bin<T, inverse, false>(tile, p, box, widths, heights, point);
+        complete(bin, box);
         const Quadratic<T, inverse> q(point, bin);
         const Mask<T> outside = M::abs(x) >= box.bound;
         const V grad_value = tile.load(4);

@@ -32,7 +32,7 @@ struct Shares {
         }
         total = Vec<T>{};
         for (int64_t k = 0; k < bins; ++k) {
-            share[k] = M::exp(share[k] - most);
+            share[k] = M::exp_not_positive(share[k] - most);
             total += share[k];
         }
     }
@@ -82,12 +82,48 @@ FLOWTORCH_INLINE Bin<T> find_bin(
         }
         x = next_x, y = next_y, x_share = next_x_share, y_share = next_y_share, raw = next_raw;
     }
+    return bin;
+}
+
+// What follows from the corners and the raw parameters.
+template <class T>
+FLOWTORCH_INLINE void complete(Bin<T>& bin, const Box<T>& box) {
+    using M = Maths<T>;
     bin.width = bin.right - bin.left;
     bin.height = bin.top - bin.bottom;
-    const V stretch = bin.width / bin.height;
+    const Vec<T> stretch = bin.width / bin.height;
     bin.slope0 = (box.min_derivative + M::softplus(bin.raw0 + box.shift)) * stretch;
     bin.slope1 = (box.min_derivative + M::softplus(bin.raw1 + box.shift)) * stretch;
-    return bin;
+}
+
+// The points of the next tiles, and their bins; returns how many tiles there are.
+template <class T, bool inverse, bool linear>
+FLOWTORCH_INLINE int find_bins(Tile<T>& in, const Problem& p, const Box<T>& box, Vec<T>* x, Bin<T>* bins) {
+    int count = 0;
+    for (; count < kTilesTogether && in.next(); ++count) {
+        x[count] = in.load(kX);
+        const Shares<T> widths(in, kWidths, p.bins), heights(in, kHeights, p.bins);
+        bins[count] = find_bin<T, inverse, linear>(
+            in, p, box, widths, heights, Maths<T>::clamp(x[count], -box.bound, box.bound));
+    }
+    return count;
+}
+
+// Stores values and the logarithms of derivatives; outside of the box the map is the identity.
+template <class T>
+FLOWTORCH_INLINE void store_results(
+    Tile<T>& out, const Box<T>& box, const Vec<T>* x, Vec<T>* value, Vec<T>* derivative, int count) {
+    using M = Maths<T>;
+    FLOWTORCH_EACH(i, kTilesTogether) {
+        const Mask<T> outside = M::abs(x[i]) >= box.bound;
+        value[i] = M::select(outside, x[i], value[i]);
+        derivative[i] = M::select(outside, Vec<T>{}, M::log(derivative[i]));
+    }
+    for (int i = 0; i < count; ++i) {
+        out.next();
+        out.store(value[i], out.first());
+        out.store(derivative[i], out.first() + 1);
+    }
 }
 
 // Gradients with respect to a bin, as the formulas of a spline give them.

@@ -91,6 +91,8 @@ public:
         }
     }
 
+    int first() const { return first_; }
+
     // Goes to the next tile, if there is one; at first to the first.
     FLOWTORCH_INLINE bool next() {
         start_ += count_;
@@ -269,5 +271,9 @@ private:
     int64_t next_[flowtorch::kMaxOperands];  // and where it is
     int64_t offset_[flowtorch::kMaxOperands][kLanes<T>];
 };
+
+// So many tiles at once, where what is computed of one is a chain in which every operation waits for the one before: with
+// chains side by side the processor has something to do meanwhile.
+constexpr int kTilesTogether = 4;
 
 }  // namespace

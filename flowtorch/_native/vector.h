@@ -27,7 +27,7 @@ struct Real<float> {
     static constexpr int kMantissa = 23, kExpTerms = 7, kLogTerms = 5, kAtanTerms = 9;
     static constexpr Int kBias = 127, kSqrtHalfBits = 0x3f3504f3;
     static constexpr float kRound = 0x1.8p23f, kLn2High = 0x1.63p-1f, kLn2Low = -2.12194440e-4f;
-    static constexpr float kExpMost = 90.0f, kExpLeast = -105.0f, kTiny = 0x1p-126f, kLogEps = -15.942385f;
+    static constexpr float kExpMost = 90.0f, kExpLeast = -105.0f, kExpLeastNormal = -87.0f, kTiny = 0x1p-126f, kLogEps = -15.942385f;
     static constexpr float kBelowOne = 0x1.fffffep-1f, kLargest = 0x1.fffffep127f,
                            kLogLargest = 88.72282847548175f;
 };
@@ -37,7 +37,7 @@ struct Real<double> {
     static constexpr int kMantissa = 52, kExpTerms = 13, kLogTerms = 11, kAtanTerms = 21;
     static constexpr Int kBias = 1023, kSqrtHalfBits = 0x3fe6a09e667f3bcd;
     static constexpr double kRound = 0x1.8p52, kLn2High = 6.93145751953125e-1, kLn2Low = 1.42860682030941723212e-6;
-    static constexpr double kExpMost = 711.0, kExpLeast = -747.0, kTiny = 0x1p-1022, kLogEps = -36.04365338911715;
+    static constexpr double kExpMost = 711.0, kExpLeast = -747.0, kExpLeastNormal = -708.0, kTiny = 0x1p-1022, kLogEps = -36.04365338911715;
     static constexpr double kBelowOne = 0x1.fffffffffffffp-1, kLargest = 0x1.fffffffffffffp1023,
                             kLogLargest = 709.7827128933839;
 };
@@ -122,6 +122,14 @@ struct Maths {
         const V tail = reduced_expm1(clamp(x, R::kExpLeast, R::kExpMost), n);
         const I half = n >> 1;  // in two steps, so that the least and the largest results are right
         return (T(1) + tail) * power_of_two(half) * power_of_two(n - half);
+    }
+
+    // Of numbers that are not positive; what is below the least normal number is that.
+    static FLOWTORCH_INLINE V exp_not_positive(V x) {
+        I n;
+        const V tail = reduced_expm1(select(x < R::kExpLeastNormal, splat(R::kExpLeastNormal), x), n);
+        const V scale = power_of_two(n);
+        return tail * scale + scale;
     }
 
     static FLOWTORCH_INLINE V expm1(V x) {

@@ -27,12 +27,13 @@ class Derived(Generic[T]):
 
     def __call__(self, buffer: torch.Tensor) -> T:
         """Returns what follows from ``buffer``."""
-        if not plain_eager() or torch.is_inference_mode_enabled() or buffer.is_inference():
-            return self.compute(buffer)
         kept = self._kept
-        if kept is None or kept[0] is not buffer or kept[1] != buffer._version:
-            kept = self._kept = buffer, buffer._version, self.compute(buffer)
-        return kept[2]
+        if kept is not None and kept[0] is buffer and not torch.compiler.is_compiling() and kept[1] == buffer._version:
+            return kept[2]
+        found = self.compute(buffer)
+        if plain_eager() and not torch.is_inference_mode_enabled() and not buffer.is_inference():
+            self._kept = buffer, buffer._version, found
+        return found
 
     def __reduce__(self) -> tuple[type[Derived[T]], tuple[Callable[[torch.Tensor], T]]]:
         """Copies and pickles without what is kept."""

@@ -27,7 +27,7 @@ class MaskedLinear(torch.nn.Linear):
 
     def reach(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Returns how many inputs each output may read, and the mask, or nothing of it where it leaves all of those."""
-        return self._reach(self.mask)
+        return self._reach(self._buffers["mask"])  # type: ignore[arg-type]  # a tensor; the attribute is slow
 
     @property
     def in_force(self) -> torch.Tensor:
