@@ -66,7 +66,7 @@ def write(path: str | os.PathLike[str], description: Mapping[str, Any], tensors:
                 f"{tensor.layout}."
             )
     parts, place = [], 0
-    stored = {name: tensor.detach().to("cpu").contiguous() for name, tensor in tensors.items()}
+    stored = {name: _plain(tensor.detach()).to("cpu").contiguous() for name, tensor in tensors.items()}
     for name, tensor in stored.items():
         length = tensor.numel() * tensor.element_size()
         digest = hashlib.sha256(_bytes(tensor)).hexdigest()
@@ -88,6 +88,11 @@ def _digest(length: int, text: bytes) -> bytes:
     return hashlib.sha256(MAGIC + struct.pack("<IQ", VERSION, length) + text).digest()
 
 
+def _plain(tensor: torch.Tensor) -> torch.Tensor:
+    # A conjugate or a negative may be a mark on the tensor, which is not in its memory.
+    return tensor.resolve_conj().resolve_neg()
+
+
 def _bytes(tensor: torch.Tensor) -> memoryview:
     """Returns the memory of a contiguous tensor; NumPy, which would do so too, need not be there."""
     length = tensor.numel() * tensor.element_size()
@@ -98,7 +103,11 @@ def _bytes(tensor: torch.Tensor) -> memoryview:
 def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Gives a file that takes the name when all was written, and leaves nothing behind when it was not."""
     path = Path(path)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    except OSError as error:
+        error.filename = str(path)  # which is the name that was asked for
+        raise
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
@@ -231,4 +240,4 @@ class Reader:
 
 
 def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no number in JSON")
+    raise FileError(f"load: numbers of JSON are expected; got {name}.")

@@ -20,10 +20,13 @@ from flowtorch.errors import FlowTorchError
 
 PACKAGE = Path(flowtorch.__file__).parent
 MODULES = [
-    *(PACKAGE / f"{name}.py" for name in ("options", "types", "specification", "domains", "summary")),
+    *(PACKAGE / f"{name}.py" for name in ("options", "types", "specification", "domains", "summary", "container")),
     *(
         path
         for folder in (
+            "ops",
+            "distributions",
+            "distributions/targets",
             "bijectors",
             "parameters",
             "nn",
@@ -108,6 +111,7 @@ def test_there_is_something_to_reach() -> None:
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_only_errors_of_our_own_are_raised(path: Path) -> None:
     allowed = {f"raise {name}(" for name, _ in inspect.getmembers(errors, inspect.isclass)}
+    allowed |= {"raise self.refuse(", "raise self._refuse("}  # a FileError each, of the file that is read
     foreign = [text for _, _, text in raises(path) if not text.startswith(tuple(allowed))]
     # Python's protocol for attributes that are not there.
     assert [text for text in foreign if not text.startswith("raise AttributeError(")] == []
@@ -143,4 +147,5 @@ def test_messages_say_who_and_what_is_expected(name: str) -> None:
     if issubclass(error, FlowTorchError):
         who, text = message.split(": ", 1)
         assert who[0].isalpha() and text.endswith((".", "?")) and "  " not in text
+        assert not re.search(r"[^.]\.\.$", text)
         assert "got" in text or error is errors.NotSupportedError or "which has none of its own" in text

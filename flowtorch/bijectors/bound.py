@@ -210,18 +210,31 @@ class BoundBijector(torch.nn.Module, Transform, Generic[PlanT_co]):
 
     def _checked(self, value: torch.Tensor, context: torch.Tensor | None, shape: torch.Size, what: str) -> torch.Tensor:
         """Returns ``value``, expanded to the batch it shares with the context."""
-        if not isinstance(value, torch.Tensor):
-            raise OptionTypeError(f"{self._who}.{what}: a tensor is expected; got {options.short(value)}.")
-        cut = value.dim() - len(shape)
-        if cut < 0 or value.shape[cut:] != shape:
-            raise ShapeError(
-                f"{self._who}.{what}: a tensor of shape (*batch, *event) with event {tuple(shape)} is expected; got "
-                f"{tuple(value.shape)}."
-            )
-        if not value.is_floating_point():
-            raise OptionTypeError(f"{self._who}.{what}: a floating-point tensor is expected; got {value.dtype}.")
-        batch = batch_with_context(f"{self._who}.{what}", value.shape[:cut], context, self.context_shape)
-        return value if batch == value.shape[:cut] else value.expand((*batch, *shape))
+        who = f"{self._who}.{what}"
+        own = floating_batch(who, value, shape)
+        batch = batch_with_context(who, own, context, self.context_shape)
+        return value if batch == own else value.expand((*batch, *shape))
+
+
+def batch_of(who: str, value: torch.Tensor, event: torch.Size) -> torch.Size:
+    """Returns the batch shape of values ``(*batch, *event)``, or refuses what are none."""
+    if not isinstance(value, torch.Tensor):
+        raise OptionTypeError(f"{who}: a tensor is expected; got {options.short(value)}.")
+    cut = value.dim() - len(event)
+    if cut < 0 or value.shape[cut:] != event:
+        raise ShapeError(
+            f"{who}: a tensor of shape (*batch, *event) with event {tuple(event)} is expected; got "
+            f"{tuple(value.shape)}."
+        )
+    return value.shape[:cut]
+
+
+def floating_batch(who: str, value: torch.Tensor, event: torch.Size) -> torch.Size:
+    """Returns the batch shape of floating-point values ``(*batch, *event)``, or refuses what are none."""
+    batch = batch_of(who, value, event)
+    if not value.is_floating_point():
+        raise OptionTypeError(f"{who}: a floating-point tensor is expected; got {value.dtype}.")
+    return batch
 
 
 def batch_with_context(

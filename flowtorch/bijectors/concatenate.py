@@ -165,7 +165,7 @@ class Stack(Pieces):
         pieces = self._pieces(Axis(shape, self.dim, "Stack"))
         after = Cut(shape, self.dim, [p.indices for p in pieces], drops_axis=True)
         slices = [
-            p.through("Stack", lambda plan, s=s: plan.inverse_shape(s))  # type: ignore[misc]
+            p.through("Stack", lambda plan, s=s: plan.inverse_shape(s))  # type: ignore[misc]  # a default has no type
             for p, s in zip(pieces, after.shapes(), strict=True)
         ]
         return self._joined(after, pieces, cast("list[torch.Size]", slices)).shape

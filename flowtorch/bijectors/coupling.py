@@ -258,7 +258,9 @@ def _as_mask(who: str, mask: object) -> Mask:
 
 
 def _as_tuple(value: object) -> NestedBool:
-    return tuple(_as_tuple(v) for v in value) if isinstance(value, list | tuple) else value  # type: ignore[return-value]
+    if isinstance(value, list | tuple):
+        return tuple(_as_tuple(v) for v in value)
+    return value  # type: ignore[return-value]  # what is no boolean is refused later
 
 
 def _is_rectangular(mask: NestedBool) -> bool:

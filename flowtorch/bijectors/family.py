@@ -29,7 +29,8 @@ class Family(Bijector):
 
     def _with_my_options(self, plan: type[ElementwiseT]) -> ElementwiseT:
         """Returns an elementwise plan with the options that it shares with this plan."""
-        return plan(**{f.name: getattr(self, f.name) for f in fields(plan) if f.name != "params_fn"})  # type: ignore[arg-type]
+        shared = [f.name for f in fields(plan) if f.name != "params_fn"]  # type: ignore[arg-type]  # plans are dataclasses
+        return plan(**{name: getattr(self, name) for name in shared})
 
     @property
     def exactness(self) -> Exactness:

@@ -72,7 +72,7 @@ class Pieces(Bijector):
         pieces = self._pieces(Axis(shape, self.dim, self._who))
         before = Cut(shape, self.dim, [p.indices for p in pieces], self._drops_axis)
         found = [
-            p.through(self._who, lambda plan, s=s: plan.forward_shape(s))  # type: ignore[misc]
+            p.through(self._who, lambda plan, s=s: plan.forward_shape(s))  # type: ignore[misc]  # a default has no type
             for p, s in zip(pieces, before.shapes(), strict=True)
         ]
         shapes = [s if out is None else out for s, out in zip(before.shapes(), found, strict=True)]
@@ -205,7 +205,10 @@ class BoundPieces(BoundBijector[Pieces]):
         self.at = sorted(moved, key=lambda k: turn[self.pieces[k].label])
         shapes = self.before.shapes()
         bound = [
-            self.pieces[k].through(self._who, lambda plan, k=k: plan.bind(shapes[k], self._given_shape(k)))  # type: ignore[misc]
+            self.pieces[k].through(
+                self._who,
+                lambda plan, k=k: plan.bind(shapes[k], self._given_shape(k)),  # type: ignore[misc]  # as above
+            )
             for k in self.at
         ]
         self.parts = cast(

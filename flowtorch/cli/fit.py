@@ -29,7 +29,7 @@ def run(given: argparse.Namespace) -> None:
     """
     output.check(given.output, given.force)
     if given.hold_out_to:
-        output.check(given.hold_out_to, given.force, tables.ENDINGS)
+        output.check(given.hold_out_to, given.force, tables.ENDINGS, option="--hold-out-to")
         if not given.hold_out:
             raise OptionError("option --hold-out-to: rows that are held out are expected; got --hold-out 0.")
     plan = make_plan(given.flow, given.set)

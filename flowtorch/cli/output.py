@@ -15,7 +15,7 @@ from ..errors import FileError, OptionError
 INDENT = 11
 
 
-def check(path: Path, force: bool, endings: Sequence[str] = ()) -> None:
+def check(path: Path, force: bool, endings: Sequence[str] = (), *, option: str = "--output") -> None:
     """Refuses a file that could not, or shall not, be written, before the work is done.
 
     Raises:
@@ -23,13 +23,13 @@ def check(path: Path, force: bool, endings: Sequence[str] = ()) -> None:
         FileError: if its folder is not there or cannot be written to.
     """
     if endings and not str(path).lower().endswith(tuple(endings)):
-        raise OptionError(f"option --output: a name that ends in {', '.join(endings)} is expected; got {str(path)!r}.")
+        raise OptionError(f"option {option}: a name that ends in {', '.join(endings)} is expected; got {str(path)!r}.")
     if path.exists() and not path.is_file():
-        raise OptionError(f"option --output: the name of a file is expected; got {str(path)!r}, which is none.")
+        raise OptionError(f"option {option}: the name of a file is expected; got {str(path)!r}, which is none.")
     if path.exists() and not force:
-        raise OptionError(f"option --output: a new file is expected, or --force to replace it; got {str(path)!r}.")
+        raise OptionError(f"option {option}: a new file is expected, or --force to replace it; got {str(path)!r}.")
     if not path.parent.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK):
-        raise FileError(f"option --output: a folder that can be written to is expected; got {str(path.parent)!r}.")
+        raise FileError(f"option {option}: a folder that can be written to is expected; got {str(path.parent)!r}.")
 
 
 def report(lines: Sequence[tuple[str, str]]) -> str:

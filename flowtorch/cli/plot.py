@@ -43,11 +43,10 @@ def run(given: argparse.Namespace) -> None:
 
 def _losses(model: Model, source: str) -> dict[str, list[tuple[int, float]]]:
     notes = model.notes.get("fit")
-    losses = notes.get("losses") if isinstance(notes, dict) else None
+    losses: Any = notes.get("losses") if isinstance(notes, dict) else None
     try:
-        assert isinstance(losses, dict)
         return {str(name): [(int(step), float(loss)) for step, loss in points] for name, points in losses.items()}
-    except (AssertionError, TypeError, ValueError) as error:
+    except (AttributeError, TypeError, ValueError) as error:
         raise FileError(f"plot: a model with the losses of its fit is expected; got {source!r}, without.") from error
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 
 from ..errors import OptionError
@@ -29,7 +28,7 @@ def run(given: argparse.Namespace) -> None:
         found = {"model": str(given.model), "rows": len(frame), "output": str(given.output)}
         output.say(given.json, found, f"samples    {given.output}: {len(frame):,} rows of {listed(frame.columns)}")
     elif given.json:
-        output.say(True, {"model": str(given.model), "rows": json.loads(frame.to_json(orient="records"))}, "")
+        output.say(True, {"model": str(given.model), "rows": frame.to_dict(orient="records")}, "")
     else:
         frame.to_csv(sys.stdout, index=False)
 

@@ -126,7 +126,14 @@ def _bounded(columns: tuple[Column, ...], bounds: Sequence[str], periodic: bool)
         if not low < high:
             raise OptionError(f"option --bounds: NAME=LOW:HIGH, two numbers in order, is expected; got {text!r}.")
         ends[name] = low, high
-    return tuple(replace(column, low=ends[column.name][0], high=ends[column.name][1]) for column in columns)
+    return tuple(_within(column, *ends[column.name], periodic) for column in columns)
+
+
+def _within(column: Column, low: float, high: float, periodic: bool) -> Column:
+    if periodic and column.lattice and column.most < high:
+        # Both ends are one point of the circle: there the step that begins at the largest value ends.
+        high = max(column.most, high - column.lattice.step)
+    return replace(column, low=low, high=high)
 
 
 def _about(columns: Columns, values: Array) -> list[tuple[str, str]]:

@@ -81,7 +81,7 @@ class _VonMisesAngle(UnivariateVonMises):
 
     @torch.no_grad()
     def sample(self, sample_shape: ShapeLike = ()) -> torch.Tensor:
-        drawn: torch.Tensor = super().sample(as_size(sample_shape, "VonMises.sample"))  # type: ignore[no-untyped-call]
+        drawn: torch.Tensor = super().sample(as_size(sample_shape, "VonMises.sample"))  # type: ignore[no-untyped-call]  # in torch
         # Rounding to float32 may give the end itself, which is the beginning.
         return torch.where(drawn >= math.pi, -drawn, drawn)
 

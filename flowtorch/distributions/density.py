@@ -24,6 +24,7 @@ from torch.distributions import (
 from torch.distributions.constraints import Constraint
 
 from .. import domains
+from ..errors import ShapeError
 
 
 class Part(Constraint):
@@ -126,6 +127,17 @@ def any_nan(value: torch.Tensor, event_dim: int) -> torch.Tensor:
     """Returns for each event whether it has a NaN."""
     nan = value.isnan()
     return nan.flatten(-event_dim).any(-1) if event_dim else nan
+
+
+def refuse_batch(who: str, batch: torch.Size, own: torch.Size) -> None:
+    """Refuses values of a batch that does not broadcast with that of the distribution itself."""
+    if own and own != batch:
+        try:
+            torch.broadcast_shapes(own, batch)
+        except RuntimeError:
+            raise ShapeError(
+                f"{who}: values of a batch that broadcasts with {tuple(own)} are expected; got batch {tuple(batch)}."
+            ) from None
 
 
 def log_prob_inside(base: Distribution, x: torch.Tensor) -> torch.Tensor:

@@ -131,11 +131,11 @@ class Flow(torch.nn.Module, Pushforward):
     def _can_rsample(self) -> bool:  # type: ignore[override]  # the base's
         return self._has_rsample
 
-    def _check_context(self, context: torch.Tensor | None, who: str) -> None:
-        batch_with_context(f"Flow.{who}", torch.Size(), context, self.context_shape)
+    def _check_context(self, context: torch.Tensor | None, who: str, batch: tuple[int, ...] = ()) -> None:
+        batch_with_context(f"Flow.{who}", torch.Size(batch), context, self.context_shape)
 
-    def _context(self, context: torch.Tensor | None, who: str) -> torch.Tensor | None:
-        self._check_context(context, who)
+    def _context(self, context: torch.Tensor | None, who: str, batch: tuple[int, ...] = ()) -> torch.Tensor | None:
+        self._check_context(context, who, batch)
         return context if context is None or self.embedding is None else self._embed(context)
 
     def _base(self, context: torch.Tensor | None) -> Distribution:
@@ -207,7 +207,8 @@ class Flow(torch.nn.Module, Pushforward):
         """
         if self._conditional_base:
             raise ContextError(
-                "Flow.base_dist: a base that needs no context is expected; use flow.base.condition(context)."
+                "Flow.base_dist: a base that needs no context is expected; got one that needs a context. Use "
+                "flow.base.condition(context)."
             )
         return self._base(None)
 
@@ -265,7 +266,7 @@ class Flow(torch.nn.Module, Pushforward):
             ShapeError, ContextError: if they do not fit.
         """
         with torch.no_grad():
-            self.bijector.initialize(value, self._context(context, "initialize"))
+            self.bijector.initialize(value, self._beside(value, context, "initialize"))
 
     def save(self, path: str | os.PathLike[str], *, notes: Mapping[str, Any] | None = None) -> None:
         """Writes plan, base, context shape and state to a file, whole or not at all; :func:`load` reads it.

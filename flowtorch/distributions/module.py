@@ -10,14 +10,15 @@ import torch
 from torch.distributions import Distribution, constraints
 from torch.distributions.constraints import Constraint
 
-from .. import domains, options
-from ..bijectors.bound import batch_with_context
-from ..errors import ContextError, DomainError, NotSupportedError, OptionTypeError, ShapeError
+from .. import domains
+from ..bijectors.bound import batch_of, batch_with_context
+from ..errors import ContextError, DomainError, NotSupportedError, ShapeError
 from ..types import ShapeLike, as_size
 from . import density
+from .moments import WithoutMoments
 
 
-class ModuleDistribution(torch.nn.Module, Distribution):
+class ModuleDistribution(torch.nn.Module, WithoutMoments):
     """A distribution that is a module, with a context or without; an author writes its density and its draws.
 
     Args:
@@ -147,19 +148,12 @@ class ModuleDistribution(torch.nn.Module, Distribution):
         return f"batch_shape={tuple(self.batch_shape)}, event_shape={tuple(self.event_shape)}{context}"
 
     def _check(self, value: torch.Tensor, context: torch.Tensor | None, what: str) -> None:
-        who, event = f"{type(self).__name__}.{what}", self.event_shape
-        if not isinstance(value, torch.Tensor):
-            raise OptionTypeError(f"{who}: a tensor is expected; got {options.short(value)}.")
-        cut = value.dim() - len(event)
-        if cut < 0 or value.shape[cut:] != event:
-            raise ShapeError(
-                f"{who}: a tensor of shape (*batch, *event) with event {tuple(event)} is expected; got "
-                f"{tuple(value.shape)}."
-            )
-        batch_with_context(who, value.shape[:cut], context, self.context_shape)
+        who = f"{type(self).__name__}.{what}"
+        batch = batch_with_context(who, batch_of(who, value, self.event_shape), context, self.context_shape)
+        density.refuse_batch(who, batch, self.batch_shape)
 
 
-class ModuleView(Distribution):
+class ModuleView(WithoutMoments):
     """What ``condition(context)`` and ``expand(batch_shape)`` of a distribution that is a module return.
 
     It owns no parameters: gradients go to the module's.
@@ -197,6 +191,7 @@ class ModuleView(Distribution):
     def log_prob(self, value: torch.Tensor, context: torch.Tensor | None = None) -> torch.Tensor:
         """Returns the log-density ``(*batch)`` of ``value`` ``(*batch, *event_shape)``."""
         found = self._module.log_prob(value, self._context(context))
+        density.refuse_batch("ModuleView.log_prob", found.shape, self.batch_shape)
         return found.expand(torch.broadcast_shapes(found.shape, self.batch_shape))
 
     def sample(self, sample_shape: ShapeLike = (), context: torch.Tensor | None = None) -> torch.Tensor:

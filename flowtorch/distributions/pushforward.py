@@ -11,13 +11,14 @@ from torch.distributions.constraints import Constraint
 
 from .. import domains, options
 from ..bijectors import Bijector, BoundBijector, BoundCompose
-from ..bijectors.bound import batch_with_context
+from ..bijectors.bound import batch_of, batch_with_context, floating_batch
 from ..errors import ContextError, DomainError, NotSupportedError
 from ..types import ShapeLike, TensorPair, as_size
 from . import density
+from .moments import WithoutMoments
 
 
-class Pushforward(Distribution):
+class Pushforward(WithoutMoments):
     """The distribution of ``f(x)`` for ``x`` from a base; :class:`Flow` and :class:`FlowView` say which."""
 
     arg_constraints: dict[str, Constraint] = {}  # noqa: RUF012  # as torch declares it
@@ -30,8 +31,8 @@ class Pushforward(Distribution):
         """The bijector."""
 
     @abc.abstractmethod
-    def _context(self, context: torch.Tensor | None, who: str) -> torch.Tensor | None:
-        """Returns the context that the bijector takes."""
+    def _context(self, context: torch.Tensor | None, who: str, batch: tuple[int, ...] = ()) -> torch.Tensor | None:
+        """Returns the context that the bijector takes, beside values of that batch."""
 
     @abc.abstractmethod
     def _base(self, context: torch.Tensor | None) -> Distribution:
@@ -65,13 +66,23 @@ class Pushforward(Distribution):
             ShapeError, ContextError: if they do not fit.
             DomainError: for values outside the support, with ``validate_args=True``.
         """
-        context = self._context(context, "log_prob")
+        context = self._beside(value, context, "log_prob")
         if self._validate_args:
             self._refuse_outside(value, context)
         x, log_det = self._bound.inverse_and_log_det(value, context)
-        base = self._base(context)
+        base = self._base_of(log_det.shape, context, "log_prob")
         plain = self._base_is_real or getattr(base, "masks_outside", False)
         return (density.log_prob_inside if plain else density.log_prob)(base, x) + log_det
+
+    def _beside(self, value: torch.Tensor, context: torch.Tensor | None, what: str) -> torch.Tensor | None:
+        """Returns the context that the bijector takes beside values, once both were checked."""
+        return self._context(context, what, floating_batch(f"{type(self).__name__}.{what}", value, self.event_shape))
+
+    def _base_of(self, batch: torch.Size, context: torch.Tensor | None, what: str) -> Distribution:
+        """Returns the base at a context, once it was checked that its batch goes with that of values and context."""
+        base = self._base(context)
+        density.refuse_batch(f"{type(self).__name__}.{what}", batch, base.batch_shape)
+        return base
 
     def _refuse_outside(self, value: torch.Tensor, context: torch.Tensor | None) -> None:
         outside = ~self._inside_support(value, context) & ~density.any_nan(value, len(self.event_shape))
@@ -87,7 +98,7 @@ class Pushforward(Distribution):
         inside = ~torch.isneginf(log_det) & ~density.any_nan(value, len(self.event_shape))
         if self._base_is_real:
             return inside
-        base = self._base(context)
+        base = self._base_of(inside.shape, context, "log_prob")
         return inside & density.contains(density.support_of(base), x, len(base.event_shape))
 
     # Samples --------------------------------------------------------------------------------------------------------
@@ -176,12 +187,12 @@ class Pushforward(Distribution):
 
     def rnormalize(self, value: torch.Tensor, context: torch.Tensor | None = None) -> torch.Tensor:
         """Returns the preimage of data under the flow, with gradients: standard noise if the flow fits."""
-        return self._bound.inverse_and_log_det(value, self._context(context, "rnormalize"))[0]
+        return self._bound.inverse_and_log_det(value, self._beside(value, context, "rnormalize"))[0]
 
     def normalize(self, value: torch.Tensor, context: torch.Tensor | None = None) -> torch.Tensor:
         """Returns the preimage of data under the flow, without gradients."""
         with torch.no_grad():
-            return self._bound.inverse_and_log_det(value, self._context(context, "normalize"))[0]
+            return self._bound.inverse_and_log_det(value, self._beside(value, context, "normalize"))[0]
 
     # What univariate flows have beside ------------------------------------------------------------------------------
 
@@ -191,10 +202,10 @@ class Pushforward(Distribution):
         Raises:
             NotSupportedError: for other events, or if the base has none.
         """
-        context = self._context(context, "cdf")
         sign = self._univariate_sign("cdf")
+        context = self._beside(value, context, "cdf")
         x, log_det = self._bound.inverse_and_log_det(value, context)
-        below = self._univariate(density.cdf, self._base(context), x)
+        below = self._univariate(density.cdf, self._base_of(x.shape, context, "cdf"), x)
         result = below if sign > 0 else 1 - below
         if domains.is_real(self._bound.codomain):
             return result
@@ -208,8 +219,8 @@ class Pushforward(Distribution):
         Raises:
             NotSupportedError: for other events, or if the base has none.
         """
-        context = self._context(context, "icdf")
         sign = self._univariate_sign("icdf")
+        context = self._context(context, "icdf", batch_of(f"{type(self).__name__}.icdf", value, self.event_shape))
         x = self._univariate(density.icdf, self._base(context), value if sign > 0 else 1 - value)
         return _image_with_ends(self._bound, x, context)
 

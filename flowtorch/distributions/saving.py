@@ -16,7 +16,7 @@ from .. import options
 from ..bijectors import Bijector, BoundBijector
 from ..bijectors.base import plan_from_dict
 from ..container import Reader, write
-from ..errors import FileError, FlowTorchError, OptionTypeError
+from ..errors import FileError, OptionTypeError
 from ..types import numel
 from .base import Carried, Kept, undescribed
 from .flow import Flow
@@ -165,12 +165,15 @@ class _Parts:
         self.reader, self.embedding, self.base = reader, embedding, base
 
     def refuse(self, expected: str, got: str) -> FileError:
+        got = got.removesuffix(".")  # of an error that is quoted
         return FileError(f"load: {expected} is expected with {str(self.reader.path)!r}; got {got}.")
 
     def flow(self, described: object, prefix: str, meta: bool) -> Flow:
         """Returns the flow, its state not yet that of the file."""
         if not isinstance(described, dict) or not isinstance(described.get("plan"), dict):
             raise self.refuse("a flow", options.short(described))
+        if not isinstance(described.get("frozen", []), list):
+            raise self.refuse("a list of frozen parameters", options.short(described["frozen"]))
         given = {"embedding": None if prefix else self.embedding, "base": None if prefix else self.base}
         embedded, context_shape = described.get("embedding"), described.get("context_shape")
         embedding: torch.nn.Module | None
@@ -201,7 +204,7 @@ class _Parts:
                     learn_base=learnt,
                     validate_args=described.get("validate_args"),
                 )
-        except (FlowTorchError, TypeError, ValueError, RuntimeError) as error:
+        except Exception as error:  # what is made of a description that is none may be anything
             raise self.refuse("parts that fit", f"this: {error}") from error
         return flow.train(described.get("training") is True)
 
@@ -220,7 +223,7 @@ class _Parts:
         try:
             with torch.device("meta" if meta else "cpu"):
                 return plan.bind(tuple(shape))
-        except (FlowTorchError, TypeError, ValueError, RuntimeError) as error:
+        except Exception as error:  # what is made of a description that is none may be anything
             raise self.refuse("an embedding that fits", f"this: {error}") from error
 
     def distribution(self, described: object, prefix: str, meta: bool) -> Distribution:
@@ -238,7 +241,7 @@ class _Parts:
 
         try:
             return cast(Distribution, undescribed(described, tensor))
-        except (FlowTorchError, TypeError, ValueError, RuntimeError) as error:
+        except Exception as error:  # what is made of a description that is none may be anything
             raise self.refuse("a base that can be made", f"this: {error}") from error
 
     def check_size(self, described: object) -> None:

@@ -232,8 +232,9 @@ class Truncated(ModuleDistribution):
             OptionError, OptionTypeError: for a count that is no positive integer.
         """
         self._need_estimate()
-        self.count_draws = self.count_draws if count_draws is None else count_draws
-        options.integer("Truncated.refresh", "count_draws", self.count_draws, minimum=1)
+        count_draws = self.count_draws if count_draws is None else count_draws
+        options.integer("Truncated.refresh", "count_draws", count_draws, minimum=1)
+        self.count_draws = count_draws
         if self._exact:
             if not bool((self._mass(None) > 0).all()):
                 raise DomainError("Truncated: a box of positive mass is expected; got none, to rounding.")

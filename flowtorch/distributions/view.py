@@ -61,11 +61,11 @@ class FlowView(Pushforward):
     def _can_rsample(self) -> bool:  # type: ignore[override]  # the flow's
         return self._flow.has_rsample
 
-    def _context(self, context: torch.Tensor | None, who: str) -> torch.Tensor | None:
+    def _context(self, context: torch.Tensor | None, who: str, batch: tuple[int, ...] = ()) -> torch.Tensor | None:
         if self._held is None:
-            return self._flow._context(context, who)
+            return self._flow._context(context, who, batch)
         no_context(f"FlowView.{who}", context)
-        return self._flow._context(self._held, who)
+        return self._flow._context(self._held, who, batch)
 
     def _base(self, context: torch.Tensor | None) -> Distribution:
         base = self._flow._base(context)

@@ -84,7 +84,7 @@ def solve_triangular(
     if not left:
         return solve_triangular(matrix.mT, b.mT, upper=not upper, unitriangular=unitriangular).mT
     size = matrix.shape[-1]
-    batch = torch.broadcast_shapes(matrix.shape[:-2], b.shape[:-2])  # type: ignore[no-untyped-call,unused-ignore]
+    batch = torch.broadcast_shapes(matrix.shape[:-2], b.shape[:-2])
     b = b.expand(*batch, *b.shape[-2:])
     rows: dict[int, torch.Tensor] = {}
     for i in reversed(range(size)) if upper else range(size):
@@ -100,7 +100,7 @@ def solve_triangular(
 def solve(matrix: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """Solves with a square matrix, by Gauss-Jordan elimination, each time with the largest pivot that is left."""
     size = matrix.shape[-1]
-    batch = torch.broadcast_shapes(matrix.shape[:-2], b.shape[:-2])  # type: ignore[no-untyped-call,unused-ignore]
+    batch = torch.broadcast_shapes(matrix.shape[:-2], b.shape[:-2])
     both = torch.cat([matrix.expand(*batch, size, size), b.expand(*batch, *b.shape[-2:])], -1)
     index = torch.arange(size, device=matrix.device)
     for i in range(size):

@@ -13,6 +13,7 @@ from typing import NamedTuple, cast
 import torch
 from torch.nn import functional as F
 
+from ..errors import ContextError
 from ..ops import log_scale
 from ..ops.block import ACTIVATIONS, ActivationName, BlockLayer, block_units, log_matmul
 from ..types import TensorPair
@@ -153,7 +154,9 @@ class BlockDense(torch.nn.Module):
 
     def from_context(self, context: torch.Tensor | None, dtype: torch.dtype) -> torch.Tensor:
         """Returns what the context adds to the first layer."""
-        assert self.context is not None and context is not None  # checked by whoever has it
+        assert self.context is not None  # whoever calls has looked
+        if context is None:
+            raise ContextError("BlockDense: a context is expected, as it was made with one; got none.")
         return F.linear(context.to(dtype), self.context.weight.to(dtype))
 
 

@@ -139,7 +139,7 @@ class _Network:
         batch = x.shape[:-1]
         if add is not None:
             if add.shape[:-1] != batch:
-                batch = torch.broadcast_shapes(batch, add.shape[:-1])  # type: ignore[no-untyped-call,unused-ignore]
+                batch = torch.broadcast_shapes(batch, add.shape[:-1])  # type: ignore[no-untyped-call,unused-ignore]  # no types
                 x, add = x.expand(*batch, -1), add.expand(*batch, -1)
             add = _matrix(add)
         x = _matrix(x)

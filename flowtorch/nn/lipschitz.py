@@ -10,6 +10,7 @@ from typing import Literal, TypeAlias, cast, get_args
 import torch
 from torch.nn import functional as F
 
+from ..errors import OptionError
 from ..ops.spectral_bound import convolution_bound, spectral_bound
 from ..types import numel
 from .dense import start_at_zero
@@ -78,7 +79,8 @@ def slope(name: Activation, z: torch.Tensor, sharpness: torch.Tensor | None = No
 
 
 def _sharp(sharpness: torch.Tensor | None) -> torch.Tensor:
-    assert sharpness is not None  # networks hold one for lipswish
+    if sharpness is None:
+        raise OptionError("activate: a sharpness is expected for 'lipswish'; got none.")
     return F.softplus(sharpness)
 
 

@@ -126,7 +126,3 @@ def _excess(z: torch.Tensor, log_p: torch.Tensor) -> tuple[torch.Tensor, torch.T
     r"""Returns :math:`\log \Phi(z) - \log p` and :math:`\Phi(z) / \phi(z)`."""
     scaled = scaled_tail(-z)
     return torch.log(scaled) - 0.5 * z * z - log_p, scaled / NORMAL_PEAK
-
-
-def _inverse_log_cdf_backward(tensors: Tensors, saved: Tensors, gradients: Tensors) -> tuple[torch.Tensor]:
-    return (gradients[0] * saved[0],)

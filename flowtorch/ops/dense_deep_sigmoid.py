@@ -79,7 +79,7 @@ def dense_deep_sigmoid(
     first, *rest = (p.to(wide) for p in params)
     given = [None, first, *rest]
     dims = max(x.dim(), first.dim() - 1)
-    layers = [_layer(dims, *given[i : i + 4]) for i in range(0, len(given), 4)]  # type: ignore[arg-type]  # one None
+    layers = [_layer(dims, *given[i : i + 4]) for i in range(0, len(given), 4)]  # type: ignore[arg-type]  # the first of all is None  # one None
 
     if not inverse:
         value, log_derivative = _map(x, layers)
@@ -88,7 +88,8 @@ def dense_deep_sigmoid(
 
     def function(v: torch.Tensor, p: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, torch.Tensor]:
         all_of = (None, *p)
-        return _map(v, [_Layer(*all_of[i : i + 4]) for i in range(0, len(all_of), 4)])  # type: ignore[arg-type]
+        layers_of = [_Layer(*all_of[i : i + 4]) for i in range(0, len(all_of), 4)]  # type: ignore[arg-type]  # first None
+        return _map(v, layers_of)
 
     with torch.no_grad():
         low = high = guess = x.detach()

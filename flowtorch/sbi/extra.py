@@ -6,8 +6,7 @@ from torch.distributions import Distribution
 
 _validates = Distribution._validate_args
 try:
-    # sbi has no types.
-    from sbi.neural_nets.estimators.base import (  # type: ignore[import-untyped]
+    from sbi.neural_nets.estimators.base import (  # type: ignore[import-untyped]  # sbi has no types
         ConditionalDensityEstimator as ConditionalDensityEstimator,
     )
 except ImportError as error:

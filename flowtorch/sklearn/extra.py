@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 try:
-    # scikit-learn has no types.
-    from sklearn.base import BaseEstimator as BaseEstimator  # type: ignore[import-untyped]
+    from sklearn.base import BaseEstimator as BaseEstimator  # type: ignore[import-untyped]  # scikit-learn has no types
     from sklearn.base import DensityMixin as DensityMixin
-    from sklearn.utils import check_array as check_array  # type: ignore[import-untyped]
+    from sklearn.utils import check_array as check_array  # type: ignore[import-untyped]  # as above
     from sklearn.utils import check_consistent_length as check_consistent_length
     from sklearn.utils import check_random_state as check_random_state
-    from sklearn.utils.validation import check_is_fitted as check_is_fitted  # type: ignore[import-untyped]
+    from sklearn.utils.validation import check_is_fitted as check_is_fitted  # type: ignore[import-untyped]  # as above
     from sklearn.utils.validation import validate_data as validate_data
 except ImportError as error:
     raise ImportError(

@@ -11,6 +11,7 @@ from typing import TypeAlias
 import torch
 
 from .. import options
+from ..bijectors.bound import batch_with_context
 from ..distributions import Flow
 from ..distributions.density import Part, is_unknown
 from ..errors import DomainError, FileError, OptionError, OptionTypeError, ShapeError, SpecificationError
@@ -64,12 +65,16 @@ def checked(
     shape = f"(n, {', '.join(map(str, flow.event_shape))})" if flow.event_shape else "(n,)"
     if x.dim() == 0 or x.shape[1:] != flow.event_shape or not len(x):
         raise ShapeError(f"fit: {what} is expected to be of shape {shape}, n at least 1; got {tuple(x.shape)}.")
-    flow._check_context(context, "fit")
-    if context is not None and context.shape[:1] != x.shape[:1]:
+    if flow.batch_shape:
+        raise ShapeError(f"fit: a flow without batch dimensions is expected; got batch {tuple(flow.batch_shape)}.")
+    batch_with_context("fit", torch.Size(), context, flow.context_shape)
+    # One dimension more, and each row would be paired with all contexts.
+    if context is not None and context.shape != (len(x), *(flow.context_shape or ())):
         raise ShapeError(
             f"fit: a context for each of the {len(x)} rows of {what} is expected; got shape {tuple(context.shape)}."
         )
     like = next((t for t in (*flow.parameters(), *flow.buffers()) if t.is_floating_point()), x)
+    context = None if context is None else context.detach()
     context = context.to(like.dtype) if context is not None and context.is_floating_point() else context
     rows = Rows(x.detach().to(like.dtype), context, None if weights is None else weights.detach().to(like.dtype))
     _refuse(rows, rows.value, f"finite values in {what}", _is_finite)

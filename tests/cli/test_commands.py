@@ -188,6 +188,28 @@ def test_samples_without_a_file_are_printed(folder: Path, says: Says, capsys: py
     assert "warning: 'age' was between 19 and 79" in capsys.readouterr().err
 
 
+def test_samples_in_json_are_those_of_a_file_however_small(says: Says, tmp_path: Path) -> None:
+    table = np.random.default_rng(0).normal(size=(100, 2)) * (1e-13, 1e13)
+    np.savetxt(tmp_path / "t.csv", table, delimiter=",", header="a,b")
+    says("fit", tmp_path / "t.csv", "-o", tmp_path / "a.flow", *SMALL)
+    says("sample", tmp_path / "a.flow", "-n", 5, "-o", tmp_path / "s.npy")
+    found = pd.DataFrame(says("sample", tmp_path / "a.flow", "-n", 5, "--json")["rows"])
+    np.testing.assert_array_equal(found, np.load(tmp_path / "s.npy"))
+
+
+def test_a_circle_of_whole_degrees_is_360_degrees_long(says: Says, tmp_path: Path) -> None:
+    degrees = np.random.default_rng(0).normal(0.0, 40.0, 500).round() % 360  # on both sides of where it begins
+    table = written(pd.DataFrame({"direction": degrees}), tmp_path / "t.csv")
+    says("fit", table, "-o", tmp_path / "a.flow", "--flow", "ncsf", "--bounds", "direction=0:360", *SMALL)
+    model = open_model(tmp_path / "a.flow")
+    (column,) = model.columns.chosen
+    assert column.box == (0.0, 360.0)
+    around = model.log_prob(np.array([[0.0], [359.0]]), None, 0)
+    assert abs(around[0] - around[1]) < 0.5  # it is continuous there
+    assert says("sample", tmp_path / "a.flow", "-n", 2000, "--json")["rows"][0]["direction"] in range(360)
+    assert model.columns.frame(model.sample(2000, None, 0), None)["direction"].between(0, 359).all()
+
+
 @pytest.mark.parametrize("name", READY_MADE)
 def test_every_ready_made_flow_takes_a_table(name: str) -> None:
     values = iris()[["sepal_length", "petal_length"]].to_numpy()

@@ -84,7 +84,7 @@ def test_the_context_of_the_base_must_be_that_of_the_flow() -> None:
         with pytest.raises(ContextError, match=words + got):
             Flow(base, bij.AffineCoupling(), **options)  # type: ignore[arg-type]
     flow = Flow(base, bij.AffineCoupling(), context_shape=4)
-    with pytest.raises(ContextError, match=r"Flow.base_dist: a base that needs no context.*use flow.base.condition"):
+    with pytest.raises(ContextError, match=r"Flow.base_dist: a base that needs no context.*Use flow.base.condition"):
         _ = flow.base_dist
 
 

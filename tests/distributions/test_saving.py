@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import pickle
 import random
@@ -26,7 +25,8 @@ import flowtorch.parameters as params
 from flowtorch import container
 from flowtorch.container import Reader, write
 from flowtorch.distributions.saving import notes, save
-from flowtorch.errors import BaseError, FileError, FlowTorchError, OptionTypeError, SpecificationError
+from flowtorch.errors import BaseError, FileError, OptionTypeError, SpecificationError
+from tests.refused.saving import described, sealed
 
 SMALL = params.DenseNN((5,))
 
@@ -199,6 +199,11 @@ def test_an_old_file_stays_when_writing_fails(tmp_path: Path, monkeypatch: pytes
     assert path.read_bytes() == old and os.listdir(tmp_path) == ["a.flow"]
 
 
+def test_where_no_file_can_be_the_error_has_its_name(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"none/a\.flow'$"):
+        FLOWS["a scalar"]().save(tmp_path / "none" / "a.flow")
+
+
 def test_a_file_is_replaced_and_keeps_its_mode(tmp_path: Path) -> None:
     path = tmp_path / "a.flow"
     FLOWS["a scalar"]().save(path)
@@ -311,104 +316,6 @@ def test_no_file_is_an_ordinary_error(tmp_path: Path) -> None:
 # Hostile files: sound by their check sums -----------------------------------------------------------------------------
 
 
-def sealed(description: Any, tensors: bytes = b"") -> bytes:
-    text = description if isinstance(description, bytes) else json.dumps(description).encode()
-    return container._HEAD.pack(container.MAGIC, 1, len(text), container._digest(len(text), text)) + text + tensors
-
-
-def described(content: bytes) -> tuple[dict[str, Any], bytes]:
-    length = struct.unpack("<Q", content[16:24])[0]
-    return json.loads(content[56 : 56 + length]), content[56 + length :]
-
-
-def with_flow(change: Any) -> Any:
-    def make(description: dict[str, Any]) -> None:
-        change(description["flow"])
-
-    return make
-
-
-def with_tensor(**values: Any) -> Any:
-    def make(description: dict[str, Any]) -> None:
-        description["tensors"][0].update(values)
-
-    return make
-
-
-NESTED: dict[str, Any] = {"type": "Exp"}
-for _ in range(3):
-    NESTED = {"type": "Compose", "parts": [NESTED] * 40, "checkpoint": False}
-
-HOSTILE: dict[str, tuple[str, Any]] = {
-    "a gigantic shape": ("bytes of", with_tensor(shape=[10**9, 10**9])),
-    "a gigantic shape and length": ("bytes or more in all", with_tensor(shape=[10**12], length=4 * 10**12)),
-    "a negative shape": ("a shape of whole numbers", with_tensor(shape=[-1])),
-    "a boolean shape": ("a shape of whole numbers", with_tensor(shape=[True])),
-    "an unknown dtype": ("a dtype out of", with_tensor(dtype="object")),
-    "a place before": ("bytes of", with_tensor(place=-8)),
-    "an unknown field of a tensor": ("tensors with name", with_tensor(code="import os")),
-    "another tensor's name": ("is expected with", lambda d: d["tensors"][-1].update(name="other")),
-    "a check sum that is not its own": ("with the SHA-256", with_tensor(sha256="0" * 64)),
-    "a plan of a class that is not registered": (
-        "a registered plan is expected",
-        with_flow(lambda f: f.update(plan={"type": "os.system"})),
-    ),
-    "a plan with an unknown field": ("got unknown", with_flow(lambda f: f["plan"].update(evil=1))),
-    "a plan with a wrong type": ("refused its fields", with_flow(lambda f: f["plan"].update(checkpoint="yes"))),
-    "a plan that is none": ("a flow is expected", with_flow(lambda f: f.update(plan=[]))),
-    "a gigantic network": (
-        "no number above",
-        with_flow(lambda f: f["plan"]["parts"][1]["params_fn"].update(hidden_dims=[10**9])),
-    ),
-    "another network": (
-        "of shape",
-        with_flow(lambda f: f["plan"]["parts"][1]["params_fn"].update(hidden_dims=[6])),
-    ),
-    "a plan that unfolds": ("at most 20000 layers", with_flow(lambda f: f.update(plan=NESTED))),
-    "a base that is none": ("a base is expected", with_flow(lambda f: f.update(base=1))),
-    "a base of another type": (
-        "a base of a registered type",
-        with_flow(lambda f: f["base"]["distribution"].update(type="os.system")),
-    ),
-    "a base without arguments": (
-        "with its arguments",
-        with_flow(lambda f: f["base"]["distribution"].update(arguments={})),
-    ),
-    "a base with another argument": (
-        "an argument of DiagNormal",
-        with_flow(lambda f: f["base"]["distribution"]["arguments"].update(loc=[1])),
-    ),
-    "a base of a shape that does not fit": (
-        "a base that can be made",
-        with_flow(lambda f: f["base"]["distribution"]["arguments"].update(shape={"value": [3]})),
-    ),
-    "a base with a tensor that is not there": (
-        "a tensor 'base.loc' is expected",
-        with_tensor(name="base.shift"),
-    ),
-    "an embedding that is no plan": (
-        "a registered plan is expected",
-        with_flow(lambda f: f.update(embedding={"plan": {"type": "os.system"}})),
-    ),
-    "an embedding of nothing": (
-        "an embedding that fits",
-        with_flow(lambda f: f.update(embedding={"plan": {"type": "Exp"}})),
-    ),
-    "a context shape that is none": ("parts that fit", with_flow(lambda f: f.update(context_shape=["a"]))),
-    "no list of tensors": ("a list of tensors", lambda d: d.update(tensors={})),
-    "no flow": ("a flow is expected", lambda d: d.pop("flow")),
-}
-
-
-@pytest.mark.parametrize("name", HOSTILE)
-def test_a_hostile_file_is_refused_in_these_words(name: str, saved: tuple[bytes, dist.Flow], tmp_path: Path) -> None:
-    words, change = HOSTILE[name]
-    description, tensors = described(saved[0])
-    change(description)
-    with pytest.raises(FlowTorchError, match=words):
-        load_bytes(sealed(description, tensors), tmp_path / "a.flow")
-
-
 def test_notes_that_are_none_are_refused_where_they_are_read(saved: tuple[bytes, dist.Flow], tmp_path: Path) -> None:
     description, tensors = described(saved[0])
     (tmp_path / "a.flow").write_bytes(sealed({**description, "notes": [1]}, tensors))
@@ -434,6 +341,14 @@ def test_the_description_is_read_without_the_tensors(saved: tuple[bytes, dist.Fl
     with Reader(tmp_path / "a.flow") as reader:
         assert set(reader.tensors) == set(saved[1].state_dict())
         assert reader.description["flow"]["plan"] == saved[1].plan.to_dict()
+
+
+def test_conjugates_and_negatives_that_are_marks_on_tensors_are_written_out(tmp_path: Path) -> None:
+    z = torch.tensor([[1.0 + 3.0j], [2.0 + 4.0j]]).conj()
+    assert z.is_conj() and z[:1].imag.is_neg()
+    write(tmp_path / "a", {}, {"z": z, "imag": z[:1].imag})
+    with Reader(tmp_path / "a") as reader:
+        assert torch.equal(reader.read("z"), z) and torch.equal(reader.read("imag"), z[:1].imag)
 
 
 @pytest.mark.parametrize("dtype", container.DTYPES.values(), ids=str)

@@ -177,6 +177,9 @@ def test_a_change_of_the_flow_is_not_passed_over() -> None:
         found.log_prob(x)
     assert found.sample((3,)).shape == (3, 2)  # draws need no normalizer
     found.refresh(count_draws=1000)
+    with pytest.raises(ValueError, match="count_draws is expected to be at least 1; got 0"):
+        found.refresh(count_draws=0)
+    assert found.count_draws == 1000  # what was refused leaves nothing behind
     assert not found.stale and float(found.log_normalizer()) != float(before)
     inner.load_state_dict(flow(seed=4).state_dict())
     assert found.stale  # loading counts as a change of the flow

@@ -103,6 +103,7 @@ REFUSED: dict[type[Exception], dict[str, Callable[[], object]]] = {
         "--hold-out: 1.0 (a part from 0 to 0.9 is expected)": fit("--hold-out", "1.0"),
         "--batch-size: invalid": fit("--batch-size", "many"),
         "option --output: a new file is expected, or --force to replace it; got": fit(output="@t.csv"),
+        "option --hold-out-to: a new file is expected, or --force to replace it; got": fit("--hold-out-to", "@t.csv"),
         "option --output: the name of a file is expected; got": fit(output="@"),
         "option --output: a name that ends in .csv, ... is expected; got": sample("-o", "@s.xlsx"),
         "option --output: a name that ends in .png, .pdf, .svg is expected; got": typed(

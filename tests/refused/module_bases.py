@@ -47,6 +47,12 @@ REFUSED: dict[type[Exception], dict[str, Callable[[], object]]] = {
             (), proposal=td.Normal(torch.zeros(2), 1.0)
         ),
         "ResampledBase.log_prob: ... event (2,) is expected; got (5, 3)": lambda: resampled().log_prob(context),
+        "Truncated.log_prob: values of a batch that broadcasts with (4,) are expected; got batch (5,)": lambda: (
+            Truncated(td.Independent(td.Normal(torch.zeros(4, 2), 1.0), 1), low=0.0).log_prob(x)
+        ),
+        "ModuleView.log_prob: values of a batch that broadcasts with (4,) are expected; got batch (5,)": lambda: (
+            MixtureOfFlows([flow()]).expand(4).log_prob(x)
+        ),
         "ResampledBase.expand: ... (4,) broadcasts to ... got (3,)": lambda: resampled().expand((4,)).expand((3,)),
         "MixtureOfFlows: components of one event shape ... got [(2,), (3,)]": lambda: MixtureOfFlows(
             [flow(2), flow(3)]
@@ -114,6 +120,7 @@ REFUSED: dict[type[Exception], dict[str, Callable[[], object]]] = {
         ),
         "MixtureOfFlows.of: count ... at least 1; got 0": lambda: MixtureOfFlows.of(DiagNormal(2), bij.Affine(), 0),
         "Truncated: low < high is expected": lambda: Truncated(flow(), low=1.0, high=1.0),
+        "Truncated.refresh: count_draws ... at least 1; got 0": lambda: Truncated(flow(), low=0.0).refresh(0),
         "Truncated: max_rounds ... at least 1; got 0": lambda: Truncated(flow(), max_rounds=0),
     },
     OptionTypeError: {

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
+
 from flowtorch.bijectors.block_autoregressive import BlockAutoregressive
 from flowtorch.bijectors.dense_deep_sigmoid import DenseDeepSigmoid
 from flowtorch.bijectors.monotonic_network import MonotonicNetwork
 from flowtorch.bijectors.unconstrained_monotonic import UnconstrainedMonotonic
-from flowtorch.errors import OptionError, OptionTypeError
+from flowtorch.errors import ContextError, OptionError, OptionTypeError
+from flowtorch.nn.block import BlockDense
 
 # For each class of errors, the words of a message, in this order, and what raises it.
 REFUSED: dict[type[Exception], dict[str, Callable[[], object]]] = {
@@ -16,6 +19,9 @@ REFUSED: dict[type[Exception], dict[str, Callable[[], object]]] = {
         "BlockAutoregressive: hidden_factors ... a sequence such as (8, 8); got '88'": lambda: BlockAutoregressive(
             "88"
         ),  # a sequence, but of letters
+    },
+    ContextError: {
+        "BlockDense: a context ... made with one; got none": lambda: BlockDense(2, 3, (4,))(torch.zeros(5, 2), None),
     },
     OptionError: {
         "BlockAutoregressive: hidden_factors ... at least one layer; got ()": lambda: BlockAutoregressive(()),

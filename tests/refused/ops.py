@@ -10,6 +10,7 @@ from flowtorch import ops
 from flowtorch.errors import OptionError, ShapeError
 from flowtorch.ops.householder import householder
 from flowtorch.ops.matrix_exponential import bound_norm
+from flowtorch.ops.monotonic_network import MonotonicWeights, monotonic_network
 from flowtorch.ops.packed import upper_triangular
 from flowtorch.ops.planar import planar
 from flowtorch.ops.sylvester import sylvester
@@ -88,6 +89,9 @@ REFUSED: dict[type[Exception], dict[str, Callable[[], object]]] = {
         ),
         "householder: points (*batch, D) and vectors (*batch, K, D) are expected; got": (
             lambda: householder(X, V(2, 3))
+        ),
+        "monotonic_network: weights [(4, 1), (1, 4)], and as many ... sizes [4]; got [(3, 1), (1, 3)] and (4, 2)": (
+            lambda: monotonic_network(X, V(5, 2), X, X, X, MonotonicWeights((V(3, 1), V(1, 3)), (V(4),), V(4, 2)))
         ),
         "sylvester: a bias of at most 2 numbers is expected; got 3": (
             lambda: sylvester(V(2), None, V(3, 3), V(3, 3), V(3))

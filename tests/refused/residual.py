@@ -10,12 +10,22 @@ from flowtorch.bijectors.act_norm import ActNorm
 from flowtorch.bijectors.batch_norm import BatchNorm
 from flowtorch.bijectors.residual import ConvResidual, Residual
 from flowtorch.errors import DomainError, NotSupportedError, OptionError, OptionTypeError, ShapeError
+from flowtorch.nn.lipschitz import activate
 
 ROWS = torch.tensor([[1.0, 2.0, 3.0], [1.0, 5.0, 3.0]])
+
+
+def second_derivative() -> object:
+    x = torch.ones(3, requires_grad=True)
+    return torch.autograd.grad(
+        Residual((4,), trace="truncated").bind((3,)).forward_and_log_det(x)[1], x, create_graph=True
+    )
+
 
 # For each class of errors, the words of a message, in this order, and what raises it.
 REFUSED: dict[type[Exception], dict[str, Callable[[], object]]] = {
     OptionError: {
+        "activate: a sharpness ... 'lipswish'; got none": lambda: activate("lipswish", ROWS),
         "Residual: nonlinearity ... 'lipswish', 'elu', 'softplus', 'tanh'; got 'relu'": lambda: Residual(
             nonlinearity="relu"  # type: ignore[arg-type]
         ),
@@ -55,6 +65,7 @@ REFUSED: dict[type[Exception], dict[str, Callable[[], object]]] = {
         ),
     },
     NotSupportedError: {
+        "Residual: a backward pass without create_graph is expected ... got create_graph=True": second_derivative,
         "BatchNorm.initialize: an inverse that leads from data to base ... got it within Invert": lambda: (
             BatchNorm().bind((3,)).initialize_forward(ROWS)  # type: ignore[attr-defined]
         ),

@@ -3,11 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, ClassVar
 
 import torch
 
 from flowtorch.distributions import targets
-from flowtorch.errors import OptionError, OptionTypeError, ShapeError
+from flowtorch.distributions.targets.base import Target
+from flowtorch.errors import NotSupportedError, OptionError, OptionTypeError, ShapeError
+
+
+class Own(Target):
+    """A target of one's own that says nothing of where it is."""
+
+    arg_constraints: ClassVar = {"loc": torch.distributions.constraints.real}
+
+    def __init__(self) -> None:
+        super().__init__(2, None, loc=torch.zeros(()))
+
+    def _draw(self, shape: Any) -> torch.Tensor:
+        return torch.zeros(*shape, 2)
+
+    def _log_prob(self, x: torch.Tensor) -> torch.Tensor:
+        return x.sum(-1)
+
 
 # For each class of errors, the words of a message, in this order, and what raises it.
 REFUSED: dict[type[Exception], dict[str, Callable[[], object]]] = {
@@ -25,6 +43,18 @@ REFUSED: dict[type[Exception], dict[str, Callable[[], object]]] = {
         "Spirals: nodes ... an integer; got 2.5": lambda: targets.Spirals(nodes=2.5),  # type: ignore[arg-type]
         "DiagNormalMixture: numbers are expected; got 'a'": lambda: targets.DiagNormalMixture(
             "a"  # type: ignore[arg-type]
+        ),
+    },
+    NotSupportedError: {
+        "Own.entropy: a target with an extent to sum over is expected; got a Own": lambda: Own().entropy(),
+        "DiagNormalMixture.rsample: a target whose draws have gradients is expected; got a DiagNormalMixture": (
+            lambda: targets.DiagNormalMixture([[0.0, 1.0]]).rsample()
+        ),
+        "DiagNormalMixture.entropy: ... got a DiagNormalMixture. flowtorch.objectives.entropy": lambda: (
+            targets.DiagNormalMixture.random(4, 3).entropy()
+        ),
+        "TwoMoons.mean: ... closed form of its mean is expected; got a TwoMoons. Estimate it": lambda: (
+            targets.TwoMoons().mean
         ),
     },
     ShapeError: {

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributions as td
 
 import flowtorch.bijectors as bij
 import flowtorch.distributions as dist
@@ -110,6 +111,12 @@ REFUSED: dict[type[Exception], dict[str, Callable[[], object]]] = {
         "fit: a context for each of the 20 rows of x is expected; got shape (5, 1)": fitting(
             X, torch.ones(5, 1), of=flow(context_shape=(1,))
         ),
+        "fit: a context for each of the 20 rows of x is expected; got shape (20, 1, 1)": fitting(
+            X, X[:, None, :1], of=flow(context_shape=(1,))
+        ),
+        "fit: a flow without batch dimensions is expected; got batch (20,)": fitting(
+            of=dist.Flow(td.Independent(td.Normal(torch.zeros(20, 2), 1.0), 1), bij.AffineCoupling())
+        ),
         "fit: a context for each of the 20 rows of validation is expected; got shape (1,)": fitting(
             X, X[:, :1], of=flow(context_shape=(1,)), validation=(X, torch.ones(1))
         ),
@@ -117,8 +124,10 @@ REFUSED: dict[type[Exception], dict[str, Callable[[], object]]] = {
         "Rows: at least one row is expected; got": lambda: Rows(torch.ones(0, 2)),
     },
     ContextError: {
-        "Flow.fit: ... context ... is expected": fitting(of=flow(context_shape=(1,))),
-        "Flow.fit: ... got": fitting(X, X),
+        "fit: a context of shape (*batch, *context) with context (1,) is expected; got none": fitting(
+            of=flow(context_shape=(1,))
+        ),
+        "fit: no context is expected, as none was declared (context_shape=None); got one": fitting(X, X),
     },
     DomainError: {
         "fit: finite values in x are expected; got others in rows 3, 4, 8, 9, 11 and 1 more, of 20.": fitting(BAD),

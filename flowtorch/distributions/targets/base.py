@@ -9,15 +9,16 @@ import torch
 from torch.distributions import Distribution, constraints
 from torch.distributions.constraints import Constraint
 
-from ...errors import ShapeError
+from ...errors import NotSupportedError, ShapeError
 from ...types import Size, TensorPair
+from ..moments import WithoutMoments
 
 _HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
 # How far from where it is centred, and in what steps, a density is summed for its entropy, in units of its scales.
 _TAIL, _STEP = 9.0, 0.4
 
 
-class Target(Distribution, abc.ABC):
+class Target(WithoutMoments, abc.ABC):
     """A distribution over vectors that is there to be fitted.
 
     Data type, device and batch shape come from its arguments, the names in ``arg_constraints``: numbers, or tensors
@@ -59,9 +60,14 @@ class Target(Distribution, abc.ABC):
             return self._draw(self._extended_shape(torch.Size(sample_shape))[:-1])
 
     def rsample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = torch.Size()) -> torch.Tensor:  # noqa: B008
-        """Returns samples that can be differentiated by the arguments, if ``has_rsample``."""
+        """Returns samples that can be differentiated by the arguments, if ``has_rsample``.
+
+        Raises:
+            NotSupportedError: if they cannot.
+        """
         if not self.has_rsample:
-            return super().rsample(sample_shape)  # torch's refusal
+            who = type(self).__name__
+            raise NotSupportedError(f"{who}.rsample: a target whose draws have gradients is expected; got a {who}.")
         return self._draw(self._extended_shape(torch.Size(sample_shape))[:-1])
 
     def log_prob(self, value: torch.Tensor) -> torch.Tensor:
@@ -117,7 +123,8 @@ class Target(Distribution, abc.ABC):
 
     def _extent(self) -> tuple[float, float]:
         """Returns how far from the origin the density reaches and the smallest scale on which it changes."""
-        raise NotImplementedError
+        who = type(self).__name__
+        raise NotSupportedError(f"{who}.entropy: a target with an extent to sum over is expected; got a {who}.")
 
 
 def reach(centre: torch.Tensor, scale: torch.Tensor) -> tuple[float, float]:

@@ -102,7 +102,7 @@ class DiagNormalMixture(Target):
     def entropy(self) -> torch.Tensor:
         """Returns the entropy, by the trapezoidal rule; over pairs only."""
         if self.event_shape != (2,):
-            return super(Target, self).entropy()  # torch's refusal
+            return super(Target, self).entropy()  # a refusal
         return super().entropy()
 
     def _extent(self) -> tuple[float, float]:
