@@ -106,14 +106,14 @@ public:
 
     // Gradients of parameters as parts of one tensor, one behind the other on the axis before the last: as conditioners
     // give the parameters.
-    Tensor joined_outputs(const Tensor& x, const std::vector<const Tensor*>& parameters, bool have_bins) {
+    Tensor joined_outputs(const Tensor& x, const std::vector<const Tensor*>& parameters) {
         STD_TORCH_CHECK(problem.dims > 0, "flowtorch: coordinates on the last axis are expected.");
         const int64_t size = problem.sizes[problem.dims - 1];
         std::vector<int64_t> sizes(problem.sizes, problem.sizes + problem.dims), starts;
         int64_t total = 0;
         for (const Tensor* parameter : parameters) {
             starts.push_back(total * size);
-            total += have_bins ? parameter->sizes()[problem.dims] : 1;
+            total += parameter->sizes()[problem.dims];
         }
         sizes.insert(sizes.end() - 1, total);
         Tensor whole = torch::stable::new_empty(x, sizes);

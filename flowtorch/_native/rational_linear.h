@@ -49,9 +49,12 @@ void linear_forward(const Problem& p, int64_t begin, int64_t end) {
     using V = Vec<T>;
     const Box<T> box(p);
     for (Tile<T> in(p, begin, end, 0, 5), out(p, begin, end, 5, 7);;) {
-        V x[kTilesTogether] = {}, value[kTilesTogether], derivative[kTilesTogether];
-        Bin<T> bins[kTilesTogether] = {};
+        V x[kTilesTogether], value[kTilesTogether], derivative[kTilesTogether];
+        Bin<T> bins[kTilesTogether];
         const int count = find_bins<T, inverse, true>(in, p, box, x, bins);
+        if (count == 0) {
+            return;
+        }
         FLOWTORCH_EACH(i, kTilesTogether) { complete(bins[i], box); }
         FLOWTORCH_EACH(i, kTilesTogether) {
             const Bin<T>& bin = bins[i];
@@ -67,9 +70,6 @@ void linear_forward(const Problem& p, int64_t begin, int64_t end) {
             derivative[i] = stretch * q.log_slope_root * q.log_slope_root;
         }
         store_results(out, box, x, value, derivative, count);
-        if (count < kTilesTogether) {
-            return;
-        }
     }
 }
 

@@ -45,9 +45,12 @@ void quadratic_forward(const Problem& p, int64_t begin, int64_t end) {
     using V = Vec<T>;
     const Box<T> box(p);
     for (Tile<T> in(p, begin, end, 0, 4), out(p, begin, end, 4, 6);;) {
-        V x[kTilesTogether] = {}, value[kTilesTogether], derivative[kTilesTogether];
-        Bin<T> bins[kTilesTogether] = {};
+        V x[kTilesTogether], value[kTilesTogether], derivative[kTilesTogether];
+        Bin<T> bins[kTilesTogether];
         const int count = find_bins<T, inverse, false>(in, p, box, x, bins);
+        if (count == 0) {
+            return;
+        }
         FLOWTORCH_EACH(i, kTilesTogether) { complete(bins[i], box); }
         FLOWTORCH_EACH(i, kTilesTogether) {
             const Bin<T>& bin = bins[i];
@@ -62,9 +65,6 @@ void quadratic_forward(const Problem& p, int64_t begin, int64_t end) {
             }
         }
         store_results(out, box, x, value, derivative, count);
-        if (count < kTilesTogether) {
-            return;
-        }
     }
 }
 

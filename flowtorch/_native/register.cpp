@@ -22,7 +22,7 @@ template <bool joined, class... Parameters>
 auto backward(Call& call, Op op, bool have_bins, const Tensor& x, const Parameters&... parameters) {
     Tensor by_x = call.output(x);
     if constexpr (joined) {
-        Tensor whole = call.joined_outputs(x, {&parameters...}, have_bins);
+        Tensor whole = call.joined_outputs(x, {&parameters...});
         call.run(op, true);
         return std::tuple<Tensor, Tensor>{by_x, whole};
     } else {
@@ -140,15 +140,14 @@ std::tuple<Tensor, Tensor> affine(
     return {value, log_derivative};
 }
 
-template <bool joined>
-auto affine_backward(
+std::tuple<Tensor, Tensor, Tensor> affine_backward(
     Maybe grad_value, Maybe grad_log, Tensor x, Tensor loc, Tensor raw_scale, int64_t scale_fn, double shift, bool gated,
     bool clamp_values, double least, double most, bool inverse) {
     Call call(x);
     add_affine(call, x, loc, raw_scale, scale_fn, shift, gated, clamp_values, least, most, inverse);
     call.input(grad_value);
     call.input(grad_log);
-    return backward<joined>(call, kAffine, false, x, loc, raw_scale);
+    return backward<false>(call, kAffine, false, x, loc, raw_scale);
 }
 
 // kind: 0 logistic, 1 normal. `start` is added to the logarithms of the slopes; `spread` is half of the distance between
@@ -249,31 +248,34 @@ extern "C" __attribute__((visibility("default"))) const char* flowtorch_built_wi
 }
 
 // `f` is the op that torch.library gives a derivative (see ops/fused.py); `f_forward` and `f_backward`, without one, are
-// what it is made of, and what runs outside of the compiler, where a derivative registered in Python costs too much; `f_backward_joined` gives the
-// gradients of all parameters in one tensor.
+// what it is made of, and what runs outside of the compiler, where a derivative registered in Python costs too much;
+// `f_backward_joined` gives the gradients of all parameters, which have bins, in one tensor.
 STABLE_TORCH_LIBRARY(flowtorch, library) {
     const std::string spline = "Tensor x, Tensor widths, Tensor heights, Tensor derivatives, ";
     const std::string box = "float bound, float min_bin_width, float min_bin_height, float min_derivative, ";
     const std::string scale =
         "int scale_fn, float shift, bool gated, bool clamp_values, float least, float most, bool inverse";
-    const auto define = [&library](const std::string& name, const std::string& arguments, const std::string& gradients) {
+    const auto define = [&library](const std::string& name, bool have_bins, const std::string& arguments,
+                                   const std::string& gradients) {
         library.def((name + "(" + arguments + ") -> (Tensor, Tensor)").c_str());
         library.def((name + "_forward(" + arguments + ") -> (Tensor, Tensor)").c_str());
         const std::string given = "(Tensor? grad_value, Tensor? grad_log, " + arguments + ") -> (";
         library.def((name + "_backward" + given + gradients + ")").c_str());
-        library.def((name + "_backward_joined" + given + "Tensor, Tensor)").c_str());
+        if (have_bins) {
+            library.def((name + "_backward_joined" + given + "Tensor, Tensor)").c_str());
+        }
     };
-    define("rational_quadratic_spline", spline + box + "bool inverse", "Tensor, Tensor, Tensor, Tensor");
+    define("rational_quadratic_spline", true, spline + box + "bool inverse", "Tensor, Tensor, Tensor, Tensor");
     define(
-        "rational_linear_spline", spline + "Tensor lambdas, " + box + "float min_lambda, bool inverse",
+        "rational_linear_spline", true, spline + "Tensor lambdas, " + box + "float min_lambda, bool inverse",
         "Tensor, Tensor, Tensor, Tensor, Tensor");
-    define("affine", "Tensor x, Tensor loc, Tensor raw_scale, " + scale, "Tensor, Tensor, Tensor");
+    define("affine", false, "Tensor x, Tensor loc, Tensor raw_scale, " + scale, "Tensor, Tensor, Tensor");
     define(
-        "mixture",
+        "mixture", true,
         "Tensor x, Tensor logits, Tensor raw_slopes, Tensor places, int kind, float start, float spread, bool centred",
         "Tensor, Tensor, Tensor, Tensor");
-    define("signed_power", "Tensor x, Tensor log_exponent", "Tensor, Tensor");
-    define("fixed", "Tensor x, int kind, float a, float b", "Tensor");
+    define("signed_power", false, "Tensor x, Tensor log_exponent", "Tensor, Tensor");
+    define("fixed", false, "Tensor x, int kind, float a, float b", "Tensor");
     library.def(
         "masked_step(Tensor(a!) units, Tensor weights, Tensor biases, Tensor program, Tensor? last, int step, int layers, int outputs, "
         "int activation, float slope, bool residual, bool context) -> Tensor");
@@ -300,8 +302,7 @@ STABLE_TORCH_LIBRARY_IMPL(flowtorch, CPU, library) {
     library.impl("rational_linear_spline_backward_joined", TORCH_BOX(&flowtorch::linear_backward<true>));
     library.impl("affine", TORCH_BOX(&flowtorch::affine));
     library.impl("affine_forward", TORCH_BOX(&flowtorch::affine));
-    library.impl("affine_backward", TORCH_BOX(&flowtorch::affine_backward<false>));
-    library.impl("affine_backward_joined", TORCH_BOX(&flowtorch::affine_backward<true>));
+    library.impl("affine_backward", TORCH_BOX(&flowtorch::affine_backward));
     library.impl("mixture", TORCH_BOX(&flowtorch::mixture));
     library.impl("mixture_forward", TORCH_BOX(&flowtorch::mixture));
     library.impl("mixture_backward", TORCH_BOX(&flowtorch::mixture_backward<false>));

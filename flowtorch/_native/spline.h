@@ -42,10 +42,10 @@ struct Shares {
 template <class T>
 struct Bin {
     using V = Vec<T>;
-    V which, left, right, bottom, top, width, height;
-    V raw0, raw1, raw_lambda;                         // of the derivatives at the two knots, and of the cut
+    V which, left, right, bottom, top;
+    V raw0, raw1, raw_lambda;                            // of the derivatives at the two knots, and of the cut
     V left_share, right_share, bottom_share, top_share;  // the sums of shares up to the knots
-    V slope0, slope1;                                 // the derivatives in units of the slope of the chord
+    V width, height, slope0, slope1;                     // see `complete`
 };
 
 template <class T, bool inverse, bool linear>
@@ -54,7 +54,8 @@ FLOWTORCH_INLINE Bin<T> find_bin(
     Vec<T> point) {
     using M = Maths<T>;
     using V = Vec<T>;
-    Bin<T> bin{};
+    V which{}, left{}, right{}, bottom{}, top{}, raw0{}, raw1{}, raw_lambda{};
+    V left_share{}, right_share{}, bottom_share{}, top_share{};
     const V width_scale = box.scale_width / widths.total, height_scale = box.scale_height / heights.total;
     V x = M::splat(-box.bound), y = x, x_share{}, y_share{};
     V raw = p.ends ? tile.load(kDerivatives, 0) : V{};  // a raw 0 is a derivative of 1
@@ -66,26 +67,27 @@ FLOWTORCH_INLINE Bin<T> find_bin(
         const V next_raw = p.ends ? tile.load(kDerivatives, k + 1) : last ? V{} : tile.load(kDerivatives, k);
         // Knots increase, so the last bin that begins at or before the point is its own; NaN is in the first.
         const Mask<T> here = k == 0 ? (Mask<T>{} == Mask<T>{}) : point >= (inverse ? y : x);
-        bin.which = M::select(here, M::splat(T(k)), bin.which);
-        bin.left = M::select(here, x, bin.left);
-        bin.right = M::select(here, next_x, bin.right);
-        bin.bottom = M::select(here, y, bin.bottom);
-        bin.top = M::select(here, next_y, bin.top);
-        bin.raw0 = M::select(here, raw, bin.raw0);
-        bin.raw1 = M::select(here, next_raw, bin.raw1);
-        bin.left_share = M::select(here, x_share, bin.left_share);
-        bin.right_share = M::select(here, next_x_share, bin.right_share);
-        bin.bottom_share = M::select(here, y_share, bin.bottom_share);
-        bin.top_share = M::select(here, next_y_share, bin.top_share);
+        which = M::select(here, M::splat(T(k)), which);
+        left = M::select(here, x, left);
+        right = M::select(here, next_x, right);
+        bottom = M::select(here, y, bottom);
+        top = M::select(here, next_y, top);
+        raw0 = M::select(here, raw, raw0);
+        raw1 = M::select(here, next_raw, raw1);
+        left_share = M::select(here, x_share, left_share);
+        right_share = M::select(here, next_x_share, right_share);
+        bottom_share = M::select(here, y_share, bottom_share);
+        top_share = M::select(here, next_y_share, top_share);
         if constexpr (linear) {
-            bin.raw_lambda = M::select(here, tile.load(kLambdas, k), bin.raw_lambda);
+            raw_lambda = M::select(here, tile.load(kLambdas, k), raw_lambda);
         }
         x = next_x, y = next_y, x_share = next_x_share, y_share = next_y_share, raw = next_raw;
     }
-    return bin;
+    return {which, left, right, bottom, top, raw0, raw1, raw_lambda, left_share, right_share, bottom_share, top_share,
+            V{}, V{}, V{}, V{}};
 }
 
-// What follows from the corners and the raw parameters.
+// What follows from the corners and the raw parameters; the slopes are derivatives in units of the slope of the chord.
 template <class T>
 FLOWTORCH_INLINE void complete(Bin<T>& bin, const Box<T>& box) {
     using M = Maths<T>;
@@ -105,6 +107,9 @@ FLOWTORCH_INLINE int find_bins(Tile<T>& in, const Problem& p, const Box<T>& box,
         const Shares<T> widths(in, kWidths, p.bins), heights(in, kHeights, p.bins);
         bins[count] = find_bin<T, inverse, linear>(
             in, p, box, widths, heights, Maths<T>::clamp(x[count], -box.bound, box.bound));
+    }
+    for (int i = count; count > 0 && i < kTilesTogether; ++i) {
+        x[i] = x[0], bins[i] = bins[0];
     }
     return count;
 }

@@ -16,9 +16,10 @@ Size: TypeAlias = "int | None"  # how many numbers a parameter has for each coor
 def cut(whole: torch.Tensor, sizes: Sequence[Size]) -> Tensors:
     """Returns the parameters in ``whole``, ``(*batch, total, coordinates)``: each ``(*batch, coordinates[, size])``.
 
-    The way back copies nothing where the gradients are what ``cut`` would make of one tensor.
+    The way back copies nothing where the gradients are what ``cut`` would make of one tensor. Where each is one number,
+    to copy them costs less than to look.
     """
-    if whole.requires_grad and torch.is_grad_enabled() and plain_eager():
+    if any(sizes) and whole.requires_grad and torch.is_grad_enabled() and plain_eager():
         return cast("Callable[..., Tensors]", _Cut.apply)(whole, sizes)
     return _views(whole, sizes)
 
@@ -30,22 +31,22 @@ def _views(whole: torch.Tensor, sizes: Sequence[Size]) -> Tensors:
     return tuple(p.squeeze(-2) if size is None else p.mT for p, size in zip(parts, sizes, strict=True))
 
 
-def sizes_if_joined(x: torch.Tensor, parameters: Sequence[torch.Tensor], bins: bool) -> list[Size] | None:
-    """Returns the sizes if the parameters at ``x`` stand in memory as those that are cut of a dense tensor do."""
+def sizes_if_joined(x: torch.Tensor, parameters: Sequence[torch.Tensor]) -> list[int] | None:
+    """Returns the sizes of the parameters at ``x``, each with an axis of its own, if they lie as ``cut`` makes them."""
     if x.dim() == 0 or x.numel() == 0:
         return None
-    sizes: list[Size] = [p.shape[-1] if bins else None for p in parameters]
+    sizes = [p.shape[-1] for p in parameters]
     count, start, item = x.shape[-1], parameters[0].data_ptr(), x.element_size()
-    strides = [1]
-    step = count * sum(size or 1 for size in sizes)
+    strides = [1, count]
+    step = count * sum(sizes)
     for length in reversed(x.shape[:-1]):
         strides.insert(0, step)
         step *= length
-    expected = (*strides, count) if bins else tuple(strides)
+    expected = tuple(strides)
     for p, size in zip(parameters, sizes, strict=True):
         if p.data_ptr() != start or p.stride() != expected:
             return None
-        start += count * (size or 1) * item
+        start += count * size * item
     return sizes
 
 

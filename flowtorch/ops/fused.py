@@ -149,7 +149,7 @@ class _Fused(torch.autograd.Function):
         if torch.is_grad_enabled() or transformed():
             return None, None, None, *reference_backward(ctx.reference, tensors, gradients)
         x, *parameters = tensors
-        sizes = sizes_if_joined(x, parameters, FUSED[ctx.name]) if len(parameters) > 1 and x.is_cpu else None
+        sizes = sizes_if_joined(x, parameters) if FUSED[ctx.name] and x.is_cpu else None
         if sizes is not None:
             by_x, whole = operator(f"{ctx.name}_backward_joined")(*gradients, *tensors, *ctx.options)
             return None, None, None, by_x, *cut(whole, sizes)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 
@@ -9,6 +11,11 @@ import flowtorch.ops as ops
 from flowtorch.ops._slices import cut, sizes_if_joined
 from tests.ops.fused_cases import needs_kernels, reference_forms
 
+FORMS = {
+    "rational_quadratic_spline": "rational_quadratic_spline",
+    "rational_linear_spline": "rational_linear_spline",
+    "mixture": "deep_sigmoid",
+}
 SIZES = {"splines": [4, 4, 3], "numbers": [None, None], "both": [2, None]}
 
 
@@ -46,19 +53,19 @@ def test_one_that_is_not_used_has_a_gradient_of_zeros() -> None:
 
 @needs_kernels
 @pytest.mark.parametrize("batch", [(5,), (2, 3)], ids=str)
-@pytest.mark.parametrize("name", ["spline", "affine"])
+@pytest.mark.parametrize("name", ["rational_quadratic_spline", "rational_linear_spline", "mixture"])
 def test_the_gradient_of_a_fused_form_is_one_tensor(name: str, batch: tuple[int, ...]) -> None:
     """Nothing is copied: what the operator wrote is the gradient."""
-    sizes: list[int | None] = [4, 4, 3] if name == "spline" else [None, None]
-    x, whole = draw(*batch, 6), draw(*batch, sum(size or 1 for size in sizes), 6).requires_grad_()
+    form: Callable[..., tuple[torch.Tensor, torch.Tensor]] = getattr(ops, FORMS[name])
+    sizes: list[int | None] = {"mixture": [4, 4, 4], "rational_linear_spline": [4, 4, 3, 4]}.get(name, [4, 4, 3])
+    x, whole = draw(*batch, 6).sigmoid(), draw(*batch, sum(size or 1 for size in sizes), 6).requires_grad_()
 
-    def run(parts: tuple[torch.Tensor, ...]) -> torch.Tensor:
-        value, log = ops.affine(x, *parts) if name == "affine" else ops.rational_quadratic_spline(x, *parts)
-        return (value.sin() + log.square()).sum()
+    def gradient() -> torch.Tensor:
+        value, log = form(x, *cut(whole, sizes))
+        return torch.autograd.grad((value.sin() + log.square()).sum(), whole)[0]
 
     made: list[torch.Tensor] = []
-    operator = f"{'affine' if name == 'affine' else 'rational_quadratic_spline'}_backward_joined"
-    given = getattr(torch.ops.flowtorch, operator)
+    given = getattr(torch.ops.flowtorch, f"{name}_backward_joined")
 
     def spy(*arguments: object) -> tuple[torch.Tensor, torch.Tensor]:
         by_x, by_whole = given(*arguments)
@@ -66,22 +73,18 @@ def test_the_gradient_of_a_fused_form_is_one_tensor(name: str, batch: tuple[int,
         return by_x, by_whole
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(torch.ops.flowtorch, operator, spy)
-        (gradient,) = torch.autograd.grad(run(cut(whole, sizes)), whole)
-    assert [m.data_ptr() for m in made] == [gradient.data_ptr()]
+        patch.setattr(torch.ops.flowtorch, f"{name}_backward_joined", spy)
+        found = gradient()
+    assert [m.data_ptr() for m in made] == [found.data_ptr()]
     with reference_forms():
-        (expected,) = torch.autograd.grad(run(cut(whole, sizes)), whole)
-    torch.testing.assert_close(gradient, expected, rtol=1e-10, atol=1e-12)
+        torch.testing.assert_close(found, gradient(), rtol=1e-10, atol=1e-12)
 
 
 def test_only_dense_slices_count_as_joined() -> None:
     x, whole = draw(5, 6), draw(5, 11, 6)
     w, h, d = cut(whole, [4, 4, 3])
-    assert sizes_if_joined(x, (w, h, d), True) == [4, 4, 3]
-    assert sizes_if_joined(x, (h, w, d), True) is None
-    assert sizes_if_joined(x, (w, h), True) is None  # the rows are further apart
-    assert sizes_if_joined(x, (w, h, d.clone()), True) is None
-    assert sizes_if_joined(x[:0], (w[:0], h[:0], d[:0]), True) is None
-    loc, scale = cut(draw(5, 2, 6), [None, None])
-    assert sizes_if_joined(x, (loc, scale), False) == [None, None]
-    assert sizes_if_joined(x, (loc, loc), False) is None
+    assert sizes_if_joined(x, (w, h, d)) == [4, 4, 3]
+    assert sizes_if_joined(x, (h, w, d)) is None
+    assert sizes_if_joined(x, (w, h)) is None  # the rows are further apart
+    assert sizes_if_joined(x, (w, h, d.clone())) is None
+    assert sizes_if_joined(x[:0], (w[:0], h[:0], d[:0])) is None
