@@ -91,10 +91,11 @@ public:
         return y;
     }
 
-    // The gradient before the activation; that of the bias is written to `by_bias`.
-    Tensor before_activation(size_t l, const Tensor& gradient, const Tensor& y, const Tensor& by_bias) {
+    // The gradient before the activation, in the place of that after it if that is `ours`; that of the bias is written to
+    // `by_bias`.
+    Tensor before_activation(size_t l, const Tensor& gradient, bool ours, const Tensor& y, const Tensor& by_bias) {
         const auto sizes = gradient.sizes();
-        Tensor result = activated(l) ? torch::stable::new_empty(gradient, {sizes[0], sizes[1]}) : gradient;
+        Tensor result = activated(l) && !ours ? torch::stable::new_empty(gradient, {sizes[0], sizes[1]}) : gradient;
         Gradient g{gradient.data_ptr(), y.data_ptr(), activated(l) ? result.data_ptr() : nullptr, by_bias.data_ptr(),
                    gradient.strides()[0], sizes[1], sizes[0], activation_, slope_};
         torch::stable::parallel_for(
@@ -277,7 +278,7 @@ Tensors dense_backward(
                 y.sizes()[1] == weights[l].sizes()[0],
             "flowtorch: gradients and outputs of the layers' sizes are expected.");
         Tensor by_bias = torch::stable::new_empty(x, {weights[l].sizes()[0]});
-        gradient = network.before_activation(l, gradient, y, by_bias);
+        gradient = network.before_activation(l, gradient, l + 1 < layers, y, by_bias);
         const Tensor& below = l == 0 ? x : outputs[l - 1];
         found[2 + l] = network.by_weights(l, gradient, below);
         found[2 + layers + l] = by_bias;
