@@ -57,7 +57,7 @@ def with_ddp(steps: int) -> dist.Flow:
     """A loop of one's own. The wrapped flow has to be called: ``ddp.module.log_prob`` would not average gradients."""
     flow, x, context = make()
     ddp = DistributedDataParallel(flow)
-    optimizer = torch.optim.Adam(flow.parameters(), lr=1e-3)
+    optimizer = torch.optim.Adam(flow.parameters(), lr=1e-3, fused=True)
     for step in range(steps):
         optimizer.zero_grad()
         loss = -ddp(*mine(step, x, context)).mean()

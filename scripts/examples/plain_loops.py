@@ -29,7 +29,7 @@ def make() -> tuple[dist.Flow, torch.Tensor]:
 def plain(steps: int) -> dist.Flow:
     """Nothing but an optimiser."""
     flow, x = make()
-    optimizer = torch.optim.Adam(flow.parameters(), lr=5e-3)
+    optimizer = torch.optim.Adam(flow.parameters(), lr=5e-3, fused=True)
     for _ in range(steps):
         optimizer.zero_grad()
         loss = -flow.log_prob(x).mean()
@@ -42,7 +42,7 @@ def compiled(steps: int, backend: str = "inductor") -> dist.Flow:
     """``torch.compile``: the compiled flow is called, and shares its parameters with the flow."""
     flow, x = make()
     fast = torch.compile(flow, backend=backend)
-    optimizer = torch.optim.Adam(flow.parameters(), lr=5e-3)
+    optimizer = torch.optim.Adam(flow.parameters(), lr=5e-3, fused=True)
     for _ in range(steps):
         optimizer.zero_grad()
         loss = -fast(x).mean()
@@ -70,7 +70,7 @@ def autocast(steps: int, device: str = "cpu") -> dist.Flow:
     """Mixed precision: networks in bfloat16, log-densities in float32."""
     flow, x = make()
     flow, x = flow.to(device), x.to(device)
-    optimizer = torch.optim.Adam(flow.parameters(), lr=5e-3)
+    optimizer = torch.optim.Adam(flow.parameters(), lr=5e-3, fused=True)
     for _ in range(steps):
         optimizer.zero_grad()
         with torch.autocast(device, torch.bfloat16):
