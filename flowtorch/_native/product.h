@@ -235,17 +235,12 @@ FLOWTORCH_INLINE void tiles(
     }
 }
 
-// The rows [begin, end) of c. Rows go so many together that what they give stays in a cache: panels may write parts of the
-// same line. Within them a panel stays in the first cache.
+// The rows [begin, end) of c. Panels outside, rows inside: a panel stays in the first cache.
 template <class T>
 void product(const Product& p, int64_t begin, int64_t end) {
-    constexpr int64_t kTogether = 64;
-    for (int64_t row = begin; row < end; row += kTogether) {
-        const int64_t next = row + kTogether < end ? row + kTogether : end;
-        for (int64_t panel = 0; panel * kPanel<T> < p.columns; ++panel) {
-            const T* b = static_cast<const T*>(p.b) + p.offsets[panel];
-            tiles<T>(p, row, next, panel, b, p.ranges + p.range_of[panel], p.ranges + p.range_of[panel + 1]);
-        }
+    for (int64_t panel = 0; panel * kPanel<T> < p.columns; ++panel) {
+        const T* b = static_cast<const T*>(p.b) + p.offsets[panel];
+        tiles<T>(p, begin, end, panel, b, p.ranges + p.range_of[panel], p.ranges + p.range_of[panel + 1]);
     }
 }
 
@@ -302,9 +297,9 @@ void product_of_points(const Product& p, int64_t begin, int64_t end) {
                     }
                     continue;
                 }
-                if (kTileRows == 2 * kRowsTogether && group + 1 < end && to <= p.rows) {
-                    const int64_t other = p.groups[group + 1];
-                    if (other + kRowsTogether <= p.rows && reads(group + 1)) {
+                if constexpr (kTileRows == 2 * kRowsTogether) {
+                    const int64_t other = group + 1 < end ? p.groups[group + 1] : p.rows;
+                    if (to <= p.rows && other + kRowsTogether <= p.rows && reads(group + 1)) {
                         tile<T, 2 * kRowsTogether>(part, row, other - to, panel, from, &range, &range + 1);
                         ++group;
                         continue;
@@ -372,7 +367,8 @@ FLOWTORCH_INLINE void transpose(const Weights& layer, int64_t row, int64_t colum
     Four rows[4];
 _Pragma("GCC unroll 4")
     for (int i = 0; i < 4; ++i) {
-        __builtin_memcpy(&rows[i], static_cast<const T*>(layer.weight) + (row + i) * layer.weight_row + column, sizeof(Four));
+        __builtin_memcpy(
+            &rows[i], static_cast<const T*>(layer.weight) + (row + i) * layer.weight_row + column, sizeof(Four));
         if (layer.mask != nullptr) {
             Four factors;
             __builtin_memcpy(
@@ -380,8 +376,10 @@ _Pragma("GCC unroll 4")
             rows[i] *= factors;
         }
     }
-    const Four a = __builtin_shufflevector(rows[0], rows[1], 0, 4, 1, 5), b = __builtin_shufflevector(rows[2], rows[3], 0, 4, 1, 5);
-    const Four c = __builtin_shufflevector(rows[0], rows[1], 2, 6, 3, 7), d = __builtin_shufflevector(rows[2], rows[3], 2, 6, 3, 7);
+    const Four a = __builtin_shufflevector(rows[0], rows[1], 0, 4, 1, 5);
+    const Four b = __builtin_shufflevector(rows[2], rows[3], 0, 4, 1, 5);
+    const Four c = __builtin_shufflevector(rows[0], rows[1], 2, 6, 3, 7);
+    const Four d = __builtin_shufflevector(rows[2], rows[3], 2, 6, 3, 7);
     const Four columns[4] = {
         __builtin_shufflevector(a, b, 0, 1, 4, 5), __builtin_shufflevector(a, b, 2, 3, 6, 7),
         __builtin_shufflevector(c, d, 0, 1, 4, 5), __builtin_shufflevector(c, d, 2, 3, 6, 7)};

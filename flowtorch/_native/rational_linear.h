@@ -47,30 +47,19 @@ template <class T, bool inverse>
 void linear_forward(const Problem& p, int64_t begin, int64_t end) {
     using M = Maths<T>;
     using V = Vec<T>;
-    const Box<T> box(p);
-    for (Tile<T> in(p, begin, end, 0, 5), out(p, begin, end, 5, 7);;) {
-        V x[kTilesTogether], value[kTilesTogether], derivative[kTilesTogether];
-        Bin<T> bins[kTilesTogether];
-        const int count = find_bins<T, inverse, true>(in, p, box, x, bins);
-        if (count == 0) {
-            return;
+    const auto move = [](V point, const Bin<T>& bin, const Box<T>& box, V& value, V& derivative) FLOWTORCH_LAMBDA {
+        const Linear<T, inverse> q(point, bin, box);
+        V stretch;
+        if constexpr (inverse) {
+            value = M::select(q.first, bin.left + bin.width * q.image, bin.right - bin.width * q.image);
+            stretch = bin.width / bin.height;
+        } else {
+            value = M::select(q.first, bin.bottom + bin.height * q.image, bin.top - bin.height * q.image);
+            stretch = bin.height / bin.width;
         }
-        FLOWTORCH_EACH(i, kTilesTogether) { complete(bins[i], box); }
-        FLOWTORCH_EACH(i, kTilesTogether) {
-            const Bin<T>& bin = bins[i];
-            const Linear<T, inverse> q(M::clamp(x[i], -box.bound, box.bound), bin, box);
-            V stretch;
-            if constexpr (inverse) {
-                value[i] = M::select(q.first, bin.left + bin.width * q.image, bin.right - bin.width * q.image);
-                stretch = bin.width / bin.height;
-            } else {
-                value[i] = M::select(q.first, bin.bottom + bin.height * q.image, bin.top - bin.height * q.image);
-                stretch = bin.height / bin.width;
-            }
-            derivative[i] = stretch * q.log_slope_root * q.log_slope_root;
-        }
-        store_results(out, box, x, value, derivative, count);
-    }
+        derivative = stretch * q.log_slope_root * q.log_slope_root;
+    };
+    move_points<T, inverse, true>(p, begin, end, move);
 }
 
 // With u for near, p for part, r for root, m for middle and D for the denominator, the image is

@@ -41,31 +41,19 @@ struct Quadratic {
 
 template <class T, bool inverse>
 void quadratic_forward(const Problem& p, int64_t begin, int64_t end) {
-    using M = Maths<T>;
     using V = Vec<T>;
-    const Box<T> box(p);
-    for (Tile<T> in(p, begin, end, 0, 4), out(p, begin, end, 4, 6);;) {
-        V x[kTilesTogether], value[kTilesTogether], derivative[kTilesTogether];
-        Bin<T> bins[kTilesTogether];
-        const int count = find_bins<T, inverse, false>(in, p, box, x, bins);
-        if (count == 0) {
-            return;
+    const auto move = [](V point, const Bin<T>& bin, const Box<T>&, V& value, V& derivative) FLOWTORCH_LAMBDA {
+        const Quadratic<T, inverse> q(point, bin);
+        const V square = q.denominator * q.denominator;
+        if constexpr (inverse) {
+            value = bin.left + bin.width * q.theta;
+            derivative = bin.width * square / (bin.height * q.numerator);
+        } else {
+            value = bin.bottom + bin.height * ((q.far + bin.slope0 * q.cross) / q.denominator);
+            derivative = bin.height * q.numerator / (bin.width * square);
         }
-        FLOWTORCH_EACH(i, kTilesTogether) { complete(bins[i], box); }
-        FLOWTORCH_EACH(i, kTilesTogether) {
-            const Bin<T>& bin = bins[i];
-            const Quadratic<T, inverse> q(M::clamp(x[i], -box.bound, box.bound), bin);
-            const V square = q.denominator * q.denominator;
-            if constexpr (inverse) {
-                value[i] = bin.left + bin.width * q.theta;
-                derivative[i] = bin.width * square / (bin.height * q.numerator);
-            } else {
-                value[i] = bin.bottom + bin.height * ((q.far + bin.slope0 * q.cross) / q.denominator);
-                derivative[i] = bin.height * q.numerator / (bin.width * square);
-            }
-        }
-        store_results(out, box, x, value, derivative, count);
-    }
+    };
+    move_points<T, inverse, false>(p, begin, end, move);
 }
 
 // With Q(theta, d0, d1) the height in the bin, N the numerator and D the denominator of its slope Q' = N / D^2,

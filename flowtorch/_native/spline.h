@@ -98,36 +98,42 @@ FLOWTORCH_INLINE void complete(Bin<T>& bin, const Box<T>& box) {
     bin.slope1 = (box.min_derivative + M::softplus(bin.raw1 + box.shift)) * stretch;
 }
 
-// The points of the next tiles, and their bins; returns how many tiles there are.
-template <class T, bool inverse, bool linear>
-FLOWTORCH_INLINE int find_bins(Tile<T>& in, const Problem& p, const Box<T>& box, Vec<T>* x, Bin<T>* bins) {
-    int count = 0;
-    for (; count < kTilesTogether && in.next(); ++count) {
-        x[count] = in.load(kX);
-        const Shares<T> widths(in, kWidths, p.bins), heights(in, kHeights, p.bins);
-        bins[count] = find_bin<T, inverse, linear>(
-            in, p, box, widths, heights, Maths<T>::clamp(x[count], -box.bound, box.bound));
-    }
-    for (int i = count; count > 0 && i < kTilesTogether; ++i) {
-        x[i] = x[0], bins[i] = bins[0];
-    }
-    return count;
-}
-
-// Stores values and the logarithms of derivatives; outside of the box the map is the identity.
-template <class T>
-FLOWTORCH_INLINE void store_results(
-    Tile<T>& out, const Box<T>& box, const Vec<T>* x, Vec<T>* value, Vec<T>* derivative, int count) {
+// The forward pass of both splines. `move(point, bin, box, value, derivative)` moves a point within its bin; outside of the
+// box the map is the identity.
+template <class T, bool inverse, bool linear, class Move>
+FLOWTORCH_INLINE void move_points(const Problem& p, int64_t begin, int64_t end, const Move& move) {
     using M = Maths<T>;
-    FLOWTORCH_EACH(i, kTilesTogether) {
-        const Mask<T> outside = M::abs(x[i]) >= box.bound;
-        value[i] = M::select(outside, x[i], value[i]);
-        derivative[i] = M::select(outside, Vec<T>{}, M::log(derivative[i]));
-    }
-    for (int i = 0; i < count; ++i) {
-        out.next();
-        out.store(value[i], out.first());
-        out.store(derivative[i], out.first() + 1);
+    using V = Vec<T>;
+    constexpr int kInputs = linear ? 5 : 4;
+    const Box<T> box(p);
+    for (Tile<T> in(p, begin, end, 0, kInputs), out(p, begin, end, kInputs, kInputs + 2);;) {
+        V x[kTilesTogether], point[kTilesTogether], value[kTilesTogether], derivative[kTilesTogether];
+        Bin<T> bins[kTilesTogether];
+        int count = 0;
+        for (; count < kTilesTogether && in.next(); ++count) {
+            x[count] = in.load(kX);
+            point[count] = M::clamp(x[count], -box.bound, box.bound);
+            const Shares<T> widths(in, kWidths, p.bins), heights(in, kHeights, p.bins);
+            bins[count] = find_bin<T, inverse, linear>(in, p, box, widths, heights, point[count]);
+        }
+        if (count == 0) {
+            return;
+        }
+        for (int i = count; i < kTilesTogether; ++i) {
+            x[i] = x[0], point[i] = point[0], bins[i] = bins[0];
+        }
+        FLOWTORCH_EACH(i, kTilesTogether) { complete(bins[i], box); }
+        FLOWTORCH_EACH(i, kTilesTogether) { move(point[i], bins[i], box, value[i], derivative[i]); }
+        FLOWTORCH_EACH(i, kTilesTogether) {
+            const Mask<T> outside = M::abs(x[i]) >= box.bound;
+            value[i] = M::select(outside, x[i], value[i]);
+            derivative[i] = M::select(outside, V{}, M::log(derivative[i]));
+        }
+        for (int i = 0; i < count; ++i) {
+            out.next();
+            out.store(value[i], kInputs);
+            out.store(derivative[i], kInputs + 1);
+        }
     }
 }
 

@@ -91,8 +91,6 @@ public:
         }
     }
 
-    int first() const { return first_; }
-
     // Goes to the next tile, if there is one; at first to the first.
     FLOWTORCH_INLINE bool next() {
         start_ += count_;

@@ -14,6 +14,7 @@
 #define FLOWTORCH_BYTES 16
 #endif
 #define FLOWTORCH_INLINE inline __attribute__((always_inline))
+#define FLOWTORCH_LAMBDA __attribute__((always_inline))
 #define FLOWTORCH_EACH(i, count) _Pragma("GCC unroll 8") for (int i = 0; i < (count); ++i)
 
 namespace {

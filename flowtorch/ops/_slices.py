@@ -19,13 +19,17 @@ def cut(whole: torch.Tensor, sizes: Sequence[Size]) -> Tensors:
     The way back copies nothing where the gradients are what ``cut`` would make of one tensor. Where each is one number,
     to copy them costs less than to look.
     """
-    if any(sizes) and whole.requires_grad and torch.is_grad_enabled() and plain_eager():
+    if not _numbers(sizes) and whole.requires_grad and torch.is_grad_enabled() and plain_eager():
         return cast("Callable[..., Tensors]", _Cut.apply)(whole, sizes)
     return _views(whole, sizes)
 
 
+def _numbers(sizes: Sequence[Size]) -> bool:
+    return all(size is None for size in sizes)
+
+
 def _views(whole: torch.Tensor, sizes: Sequence[Size]) -> Tensors:
-    if not any(sizes):
+    if _numbers(sizes):
         return whole.unbind(-2)
     parts = whole.split([1 if size is None else size for size in sizes], -2)
     return tuple(p.squeeze(-2) if size is None else p.mT for p, size in zip(parts, sizes, strict=True))

@@ -79,7 +79,7 @@ def dense_deep_sigmoid(
     first, *rest = (p.to(wide) for p in params)
     given = [None, first, *rest]
     dims = max(x.dim(), first.dim() - 1)
-    layers = [_layer(dims, *given[i : i + 4]) for i in range(0, len(given), 4)]  # type: ignore[arg-type]  # the first of all is None  # one None
+    layers = [_layer(dims, *given[i : i + 4]) for i in range(0, len(given), 4)]  # type: ignore[arg-type]  # one None
 
     if not inverse:
         value, log_derivative = _map(x, layers)

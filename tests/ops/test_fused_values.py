@@ -179,11 +179,13 @@ def test_outside_of_the_box_a_spline_is_the_identity(case: Case, inverse: bool, 
 @both_ways
 @every_case
 def test_parameters_of_fifty_give_finite_results(case: Case, inverse: bool, dtype: torch.dtype) -> None:
-    if "unbounded" in case.name or case.name == "signed power":
-        pytest.skip("a scale or power of exp(50) is what was asked for")
     tensors = case.draw(400, 3, dtype=dtype, seed=6)
     tensors[1:] = [50.0 * p.sign() for p in tensors[1:]]
-    assert all(t.isfinite().all() for t in everything(case, tensors, inverse))
+    found = everything(case, tensors, inverse)
+    if "unbounded" in case.name or case.name == "signed power":  # a scale or power of exp(50) is what was asked for
+        assert not any(t.isnan().any() for t in found[:2])
+    else:
+        assert all(t.isfinite().all() for t in found)
 
 
 @both_ways
